@@ -1,0 +1,3 @@
+//! Sites, miners, what they are told to do, and curtailment.
+
+pub mod miner_order;

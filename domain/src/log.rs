@@ -1,0 +1,135 @@
+//! The port of the event log: the common ground of every engine. Adapters live in `commands::log`.
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use crate::event::Recorded;
+use crate::metadata::TenantId;
+
+/// Largest payload of one event, in bytes of JSON.
+pub const EVENT_BYTES_MAX: usize = 1024 * 1024;
+/// Most events of one append.
+pub const APPEND_EVENTS_MAX: usize = 1_000;
+/// Most events of one page.
+pub const PAGE_EVENTS_MAX: usize = 10_000;
+
+/// An event on its way into the log.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    /// A UUID of version 7.
+    pub event_id: Uuid,
+    /// Storage name.
+    pub event_type: &'static str,
+    /// Version of the payload's shape.
+    pub event_version: u16,
+    /// The event as JSON.
+    pub payload: String,
+}
+
+/// The key under which a command may be repeated: kept for good, per tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CommandKey {
+    /// The caller's word, or the id of the event that caused the command.
+    pub key: String,
+    /// What was asked: the same key with another fingerprint is another command.
+    pub fingerprint: Vec<u8>,
+}
+
+/// All events of one command, for one stream.
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// The sort of aggregate.
+    pub aggregate_type: &'static str,
+    /// Which one.
+    pub aggregate_id: String,
+    /// Sequence of the stream's last event as the decision saw it; 0 for a new stream.
+    pub expected_sequence: u64,
+    /// The events, in order; at least one.
+    pub events: Vec<NewEvent>,
+    /// Whose events they are.
+    pub tenant: TenantId,
+    /// [`crate::Metadata`] as JSON, the same for all of them.
+    pub metadata: String,
+    /// Set when the command can be repeated by its sender.
+    pub key: Option<CommandKey>,
+}
+
+/// What the log says of an append.
+#[derive(Debug, Clone)]
+pub enum Appended {
+    /// The events are durable; here they are as recorded.
+    Done(Vec<Recorded>),
+    /// The stream was not where the decision saw it.
+    Conflict,
+    /// The key was used before; nothing was appended.
+    Repeated(KeptCommand),
+}
+
+/// A command that was carried out under a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptCommand {
+    /// What was asked.
+    pub fingerprint: Vec<u8>,
+    /// First position of its events; 0 when it had none.
+    pub first_position: u64,
+    /// Last position of its events; 0 when it had none.
+    pub last_position: u64,
+    /// The answer its sender got, sealed by whoever kept it.
+    pub answer: Option<Vec<u8>>,
+}
+
+/// Some consecutive part of the log.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// The events that the filter let through, in order of position.
+    pub events: Vec<Recorded>,
+    /// Everything up to here has been looked at: the position to go on from.
+    pub through: u64,
+}
+
+/// Why the log cannot answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LogError {
+    /// Disk full, database gone: may pass.
+    #[error("the log is unavailable: {0}")]
+    Unavailable(String),
+    /// An event or append over the limits of this module.
+    #[error("the append is over the limit: {0}")]
+    TooLarge(String),
+    /// What is stored cannot be read.
+    #[error("the log is damaged: {0}")]
+    Damaged(String),
+}
+
+/// The log.
+#[async_trait]
+pub trait Log: Send + Sync {
+    /// Appends to one stream. Returns when the events are durable. Calls that arrive together share a transaction.
+    async fn append(&self, append: Append) -> Result<Appended, LogError>;
+
+    /// Events of one stream with a sequence above `after`, in order.
+    async fn read_stream(
+        &self,
+        aggregate_type: &str,
+        aggregate_id: &str,
+        after: u64,
+    ) -> Result<Vec<Recorded>, LogError>;
+
+    /// The next at most `limit` events with a position above `after`. With `aggregate_types`, only events of those
+    /// sorts are returned (an empty slice: all), and `through` still says how far the log was looked at.
+    ///
+    /// Never returns an event while one with a smaller position may still appear.
+    async fn read_all(&self, after: u64, aggregate_types: &[&str], limit: usize) -> Result<Page, LogError>;
+
+    /// The highest position; 0 when the log is empty.
+    async fn head(&self) -> Result<u64, LogError>;
+
+    /// Returns as soon as the log is known to reach beyond `position`.
+    async fn grown(&self, position: u64);
+
+    /// What was done under `key`.
+    async fn command(&self, tenant: TenantId, key: &str) -> Result<Option<KeptCommand>, LogError>;
+
+    /// Keeps the answer given for `key`, unless one is kept already.
+    async fn keep_answer(&self, tenant: TenantId, key: &CommandKey, answer: Vec<u8>) -> Result<(), LogError>;
+}
