@@ -11,6 +11,8 @@ pub mod refusal;
 
 pub mod billing;
 pub mod hosting;
+pub mod identity;
+pub mod platform;
 
 pub use aggregate::{Decider, Now};
 pub use event::{DecodeError, EventNames, Recorded, Upcaster};
