@@ -10,6 +10,7 @@ pub mod metadata;
 pub mod refusal;
 
 pub mod billing;
+pub mod crm;
 pub mod hosting;
 
 pub use aggregate::{Decider, Now};
