@@ -264,8 +264,8 @@ impl DealState {
         }
         let DealChanges { title, amount, expected_close, probability, stage } = changes;
         in_percent(probability.value().copied())?;
-        let changed = self.change_details(title, amount, expected_close)?;
-        Ok([changed, self.change_stage(probability, stage), self.change_probability(probability, stage)]
+        let details = self.change_details(title, amount, expected_close)?;
+        Ok([details, self.change_stage(probability, stage), self.change_probability(probability, stage)]
             .into_iter()
             .flatten()
             .collect())
@@ -468,12 +468,12 @@ mod tests {
             probability: Change::Set(90),
             stage: Some(DealStage::Negotiation),
         };
-        let changed = DealEvent::Changed {
+        let renamed = DealEvent::Changed {
             title: Some("Hosting".into()),
             amount: Some(Decimal::from(60_000)),
             expected_close: Change::Clear,
         };
-        let history = vec![changed, stage_changed(DealStage::Proposal, DealStage::Negotiation, 90), set(90, true)];
+        let history = vec![renamed, stage_changed(DealStage::Proposal, DealStage::Negotiation, 90), set(90, true)];
         given(vec![created(DealStage::Proposal, None)])
             .when(change(changes.clone()))
             .then_expect_events(history.clone());

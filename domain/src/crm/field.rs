@@ -66,7 +66,7 @@ pub fn lines(field: &'static str, text: Option<&str>, max: usize) -> Result<(), 
     bounded(field, text, max, |c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
 }
 
-/// Control characters are refused because no screen shows them, and NUL fits no text column of PostgreSQL.
+/// Control characters are refused because no screen shows them, and NUL fits no text column of a database.
 fn bounded(
     field: &'static str,
     text: Option<&str>,

@@ -193,7 +193,7 @@ pub enum Lead {
     Unknown,
     Known {
         id: i64,
-        details: LeadDetails,
+        details: Box<LeadDetails>,
         status: LeadStatus,
     },
 }
@@ -223,9 +223,9 @@ fn change(details: &LeadDetails, status: LeadStatus, changes: LeadChanges) -> Re
     if changes == LeadChanges::default() {
         return Ok(vec![]);
     }
-    let mut changed = details.clone();
-    changes.clone().apply_to(&mut changed);
-    changed.check()?;
+    let mut outcome = details.clone();
+    changes.clone().apply_to(&mut outcome);
+    outcome.check()?;
     Ok(vec![LeadEvent::Changed { changes }])
 }
 
@@ -299,7 +299,9 @@ impl cqrs_es::Aggregate for Lead {
 
     fn apply(&mut self, event: LeadEvent) {
         match event {
-            LeadEvent::Created { id, details } => *self = Self::Known { id, details, status: LeadStatus::New },
+            LeadEvent::Created { id, details } => {
+                *self = Self::Known { id, details: Box::new(details), status: LeadStatus::New };
+            }
             LeadEvent::Changed { changes } => {
                 if let Self::Known { details, .. } = self {
                     changes.apply_to(details);
