@@ -1,1 +1,103 @@
-fn main() {}
+//! The binary `corelog`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use api::config::{Config, LogFormat};
+use api::server::Running;
+use clap::{Parser, Subcommand};
+use commands::Clock;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// How long requests that have begun may take after SIGTERM.
+const DRAIN_MAX: Duration = Duration::from_secs(30);
+
+/// An event-sourced platform: one append-only log, four products' APIs.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Settings; `corelog.toml` in the working directory when it is there.
+    #[arg(long, global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the APIs (the default).
+    Serve,
+    /// Show the settings in force, secrets masked.
+    Config,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(code) => code,
+        Err(sentence) => {
+            complain(&sentence);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<ExitCode, String> {
+    let config = Config::load(arguments.config.as_deref()).map_err(|error| error.to_string())?;
+    match arguments.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve(config).await,
+        Command::Config => {
+            say(&config.shown().map_err(|error| error.to_string())?);
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn serve(config: Config) -> Result<ExitCode, String> {
+    write_logs(&config);
+    let listen = config.listen;
+    let running = Running::start(config, Clock::system()).await.map_err(|error| error.to_string())?;
+    let listener = TcpListener::bind(listen).await;
+    let listener = listener.map_err(|error| format!("the setting listen (CORELOG_LISTEN) {listen} cannot be used: {error}"))?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    tracing::info!(%address, "listening");
+    say(&format!("corelog listens on http://{address}"));
+    let (stopping, mut stopped) = tokio::sync::watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+    let stop = async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = tokio::signal::ctrl_c() => {} }
+        tracing::info!("draining");
+        stopping.send_replace(true);
+    };
+    let drained = async {
+        let _ = stopped.wait_for(|stopping| *stopping).await;
+        tokio::time::sleep(DRAIN_MAX).await;
+    };
+    tokio::select! {
+        served = running.serve(listener, stop) => served.map_err(|error| error.to_string())?,
+        () = drained => tracing::warn!("requests were cut off after {} seconds", DRAIN_MAX.as_secs()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_logs(config: &Config) {
+    let filter = EnvFilter::try_new(&config.log).unwrap_or_default();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => logs.init(),
+        LogFormat::Json => logs.json().init(),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the words for whoever started the program")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "the words for whoever started the program")]
+fn complain(sentence: &str) {
+    eprintln!("corelog: {sentence}");
+}

@@ -14,8 +14,11 @@ use crate::projection::Projection;
 #[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "recharge_codes_v1")]
 pub struct Model {
+    /// The keyed hash that names the stream.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: String,
+    /// The id that administrators see.
+    pub code_id: String,
     #[sea_orm(indexed)]
     pub tenant: String,
     pub prefix: String,
@@ -65,7 +68,7 @@ impl Projection for RechargeCodes {
 
     fn fold(row: Option<Model>, key: &String, event: &RechargeCodeEvent, recorded: &Recorded) -> Option<Model> {
         match event {
-            RechargeCodeEvent::Issued { prefix, amount, description, expires_at, max_uses, issued_by, .. } => {
+            RechargeCodeEvent::Issued { code_id, prefix, amount, description, expires_at, max_uses, issued_by } => {
                 Some(Model {
                     id: key.clone(),
                     tenant: recorded.tenant.to_string(),

@@ -1,0 +1,113 @@
+//! What every handler can reach.
+
+use std::sync::Arc;
+
+use commands::{Clock, CommandBus, CommandContext, Readers, Receipt};
+use domain::aggregate::Decider;
+use domain::log::Log;
+use projections::{ReadModels, Statuses};
+use tokio::sync::watch;
+
+use crate::as_of::PastLists;
+use crate::auth::Tokens;
+use crate::config::Config;
+use crate::error::ApiError;
+use crate::limits::Limits;
+use crate::request::RequestContext;
+use crate::secrets::Secrets;
+
+/// The state of the router.
+pub type App = Arc<Server>;
+
+/// The running server.
+pub struct Server {
+    pub config: Config,
+    pub bus: Arc<CommandBus>,
+    pub readers: Readers,
+    pub models: ReadModels,
+    pub past: PastLists,
+    pub statuses: watch::Receiver<Arc<Statuses>>,
+    pub secrets: Secrets,
+    pub tokens: Tokens,
+    pub limits: Limits,
+    pub metrics: metrics_exporter_prometheus::PrometheusHandle,
+}
+
+impl Server {
+    /// The clock that decisions are made by.
+    pub fn clock(&self) -> &Clock {
+        self.bus.clock()
+    }
+
+    /// The log.
+    pub fn log(&self) -> &Arc<dyn Log> {
+        self.bus.log()
+    }
+
+    /// Carries out a command for `request` and waits until the read models show it.
+    ///
+    /// # Errors
+    /// What the command was refused for, or that the log does not answer.
+    pub async fn execute<A: Decider>(
+        &self,
+        request: &RequestContext,
+        id: &str,
+        command: A::Command,
+    ) -> Result<Receipt<A>, ApiError> {
+        self.carry_out(request, id, command, request.command()).await
+    }
+
+    /// The same for a change of the one resource that the request names: honours `If-Match`, answers an `ETag`.
+    ///
+    /// # Errors
+    /// What the command was refused for, that the resource has changed, or that the log does not answer.
+    pub async fn change<A: Decider>(
+        &self,
+        request: &RequestContext,
+        id: &str,
+        command: A::Command,
+    ) -> Result<Receipt<A>, ApiError> {
+        let context = CommandContext { expected_sequence: request.if_match, ..request.command() };
+        let receipt = self.carry_out(request, id, command, context).await?;
+        request.version(receipt.sequence);
+        Ok(receipt)
+    }
+
+    /// Carries out a command without waiting for the read models: for one of many in a request. Close with
+    /// [`settled`](Self::settled).
+    ///
+    /// # Errors
+    /// What the command was refused for, or that the log does not answer.
+    pub async fn execute_one_of_many<A: Decider>(
+        &self,
+        request: &RequestContext,
+        id: &str,
+        command: A::Command,
+    ) -> Result<Receipt<A>, ApiError> {
+        let receipt = self.bus.execute::<A>(id, command, &request.command()).await?;
+        request.reached(receipt.position);
+        Ok(receipt)
+    }
+
+    /// Waits until the read models show what the commands of `request` did so far.
+    pub async fn settled(&self, request: &RequestContext) {
+        match self.readers.passed(request.position()).await {
+            Ok(position) => request.reached(position),
+            // The command is done and durable: late read models are no reason to say otherwise.
+            Err(late) => tracing::warn!(%late, "answering before the read models"),
+        }
+    }
+
+    async fn carry_out<A: Decider>(
+        &self,
+        request: &RequestContext,
+        id: &str,
+        command: A::Command,
+        context: CommandContext,
+    ) -> Result<Receipt<A>, ApiError> {
+        let receipt = self.bus.execute::<A>(id, command, &context).await?;
+        request.reached(receipt.position);
+        self.settled(request).await;
+        Ok(receipt)
+    }
+}

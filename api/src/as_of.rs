@@ -1,0 +1,138 @@
+//! Lists as they were: the same queries on the same fold, up to a past position.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use chrono::{DateTime, Utc};
+use domain::log::Log;
+use sea_orm::DatabaseConnection;
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::extract::Query;
+
+/// Past lists kept for the next page.
+const KEPT_MAX: usize = 4;
+
+/// A moment in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    Position(u64),
+    Time(DateTime<Utc>),
+}
+
+impl std::str::FromStr for Moment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(position) = text.parse() {
+            return Ok(Self::Position(position));
+        }
+        // A `+` that was not escaped in a URL arrives as a blank.
+        let time = DateTime::parse_from_rfc3339(&text.replace(' ', "+"));
+        time.map(|time| Self::Time(time.to_utc())).map_err(|_| "must be a position or a time like 2026-01-31T12:00:00Z".to_owned())
+    }
+}
+
+impl Moment {
+    /// The last position that belongs to this moment.
+    ///
+    /// # Errors
+    /// When the log does not answer.
+    pub async fn position(self, log: &dyn Log) -> Result<u64, domain::log::LogError> {
+        let head = log.head().await?;
+        match self {
+            Self::Position(position) => Ok(position.min(head)),
+            Self::Time(time) => last_before(log, time, head).await,
+        }
+    }
+}
+
+/// The last position recorded at `time` or before: times never go backwards along the log, so bisection finds it.
+async fn last_before(log: &dyn Log, time: DateTime<Utc>, head: u64) -> Result<u64, domain::log::LogError> {
+    let (mut low, mut high) = (0, head);
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        let page = log.read_all(middle - 1, &[], 1).await?;
+        match page.events.first() {
+            Some(event) if event.recorded_at <= time => low = middle,
+            _ => high = middle - 1,
+        }
+    }
+    Ok(low)
+}
+
+#[derive(Deserialize)]
+struct AsOfQuery {
+    as_of: Option<String>,
+}
+
+/// Where a list is read: the live tables, or with `?as_of=` those of a past moment.
+pub struct Lists {
+    app: App,
+    moment: Option<Moment>,
+}
+
+impl Lists {
+    /// The database in which the tables of `projections` answer, and the moment that they answer for.
+    ///
+    /// # Errors
+    /// When the log or the read models do not answer.
+    pub async fn of(&self, projections: &'static [&'static str]) -> Result<DatabaseConnection, ApiError> {
+        match self.moment {
+            None => Ok(self.app.models.read.clone()),
+            Some(moment) => {
+                let position = moment.position(self.app.log().as_ref()).await?;
+                self.app.past.at(self.app.log().as_ref(), projections, position).await
+            }
+        }
+    }
+
+    /// The time that lists are judged by: now, or the past moment when it is given as a time.
+    pub fn now(&self) -> DateTime<Utc> {
+        match self.moment {
+            Some(Moment::Time(time)) => time,
+            Some(Moment::Position(_)) | None => self.app.clock().now(),
+        }
+    }
+}
+
+impl FromRequestParts<App> for Lists {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let Query(AsOfQuery { as_of }) = Query::from_request_parts(parts, app).await?;
+        let moment = as_of.map(|text| text.parse()).transpose().map_err(|message: String| ApiError::field("as_of", message))?;
+        Ok(Self { app: Arc::clone(app), moment })
+    }
+}
+
+type Kept = (&'static [&'static str], u64, DatabaseConnection);
+
+/// Tables of past moments, built when they are asked for.
+#[derive(Default)]
+pub struct PastLists(Mutex<VecDeque<Kept>>);
+
+impl PastLists {
+    /// One build at a time: it is work, and the next page most likely wants the same.
+    async fn at(
+        &self,
+        log: &dyn Log,
+        names: &'static [&'static str],
+        position: u64,
+    ) -> Result<DatabaseConnection, ApiError> {
+        let mut kept = self.0.lock().await;
+        if let Some((_, _, db)) = kept.iter().find(|(of, at, _)| *of == names && *at == position) {
+            return Ok(db.clone());
+        }
+        let projectors = projections::catalogue().into_iter().filter(|projector| names.contains(&projector.name())).collect();
+        let db = projections::scratch::build(log, projectors, position, |_| ()).await?;
+        kept.truncate(KEPT_MAX - 1);
+        kept.push_front((names, position, db.clone()));
+        Ok(db)
+    }
+}

@@ -1,0 +1,167 @@
+//! All settings: `corelog.toml`, then `CORELOG_*` variables. Each is described in `corelog.example.toml`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+
+/// On or off, as words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Switch {
+    On,
+    Off,
+}
+
+/// Whether the server serves the public or somebody at work on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// API documentation is served.
+    Development,
+    /// API documentation is not served; cookies are `Secure`.
+    Production,
+}
+
+/// The settings of a server.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// Where SQLite files, the secret and the lock live.
+    pub data_dir: PathBuf,
+    /// `postgres://…`; SQLite in `data_dir` when missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database_url: Option<String>,
+    /// 64 hexadecimal digits shared by all servers on one PostgreSQL; a file in `data_dir` when missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_key: Option<String>,
+    pub admin_email: String,
+    /// Made up and printed once when missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin_password: Option<String>,
+    pub rate_limits: Switch,
+    pub mode: Mode,
+    /// A filter like `info` or `corelog=debug,info`.
+    pub log: String,
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
+            data_dir: PathBuf::from("data"),
+            database_url: None,
+            secret_key: None,
+            admin_email: "admin@corelog.local".to_owned(),
+            admin_password: None,
+            rate_limits: Switch::On,
+            mode: Mode::Development,
+            log: "info".to_owned(),
+            log_format: LogFormat::Text,
+        }
+    }
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+impl Config {
+    /// The settings from `file` (which may be missing unless it was named) and the environment.
+    ///
+    /// # Errors
+    /// A sentence that names the wrong setting.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        if let Some(file) = file.filter(|file| !file.is_file()) {
+            return Err(ConfigError(format!("the settings file {} does not exist", file.display())));
+        }
+        let file = file.unwrap_or(Path::new("corelog.toml"));
+        // Variables of tests and of benchmarks have names of their own below this prefix.
+        let environment = Env::prefixed("CORELOG_").filter(|name| !name.starts_with("test_") && !name.starts_with("bench_"));
+        let figment = Figment::from(Serialized::defaults(Self::default())).merge(Toml::file(file)).merge(environment);
+        let config: Self = figment.extract().map_err(|error| ConfigError(sentences(error)))?;
+        config.checked()
+    }
+
+    fn checked(self) -> Result<Self, ConfigError> {
+        let wrong = |setting: &str, why: &str| Err(ConfigError(format!("the setting {setting} (CORELOG_{}) {why}", setting.to_uppercase())));
+        if self.database_url.as_deref().is_some_and(|url| !url.starts_with("postgres://") && !url.starts_with("postgresql://")) {
+            return wrong("database_url", "must begin with postgres://; leave it out to use SQLite");
+        }
+        if self.secret_key.as_deref().is_some_and(|hex| crate::secrets::Secrets::from_hex(hex).is_none()) {
+            return wrong("secret_key", "must be 64 hexadecimal digits");
+        }
+        if !self.admin_email.contains('@') {
+            return wrong("admin_email", "must be an e-mail address");
+        }
+        if self.admin_password.as_deref().is_some_and(|password| password.chars().count() < 8) {
+            return wrong("admin_password", "must have at least 8 characters");
+        }
+        if self.log.parse::<tracing_subscriber::EnvFilter>().is_err() {
+            return wrong("log", "is not a log filter such as `info`");
+        }
+        Ok(self)
+    }
+
+    /// The settings as TOML, secrets masked.
+    ///
+    /// # Errors
+    /// When a value cannot be written as TOML.
+    pub fn shown(&self) -> Result<String, serde_json::Error> {
+        let masked = |secret: &Option<String>| secret.as_ref().map(|_| "(set)".to_owned());
+        let shown = Self {
+            secret_key: masked(&self.secret_key),
+            admin_password: masked(&self.admin_password),
+            database_url: self.database_url.as_deref().map(without_password),
+            ..self.clone()
+        };
+        serde_json::to_string_pretty(&shown)
+    }
+}
+
+/// `postgres://user:secret@host/db` as `postgres://user:***@host/db`.
+fn without_password(url: &str) -> String {
+    let Some((before, host)) = url.rsplit_once('@') else { return url.to_owned() };
+    let Some(user_end) = before.rfind(':').filter(|end| before[..*end].contains("//")) else { return url.to_owned() };
+    format!("{}:***@{host}", &before[..user_end])
+}
+
+fn sentences(error: figment::Error) -> String {
+    let one = |error: figment::Error| {
+        let setting = error.path.join(".");
+        let source = error.metadata.as_ref().map_or_else(String::new, |metadata| format!(" (from {})", metadata.name));
+        if setting.is_empty() { format!("{}{source}", error.kind) } else { format!("the setting {setting}: {}{source}", error.kind) }
+    };
+    error.into_iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_in_urls_are_masked() {
+        assert_eq!(without_password("postgres://me:s3cret@db:5432/x"), "postgres://me:***@db:5432/x");
+        assert_eq!(without_password("postgres://db/x"), "postgres://db/x");
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named() {
+        let config = Config { secret_key: Some("short".into()), ..Config::default() };
+        assert!(config.checked().err().unwrap().to_string().contains("secret_key (CORELOG_SECRET_KEY)"));
+    }
+}

@@ -1,0 +1,12 @@
+//! HashInsight: Bitcoin mining hosting, CRM, curtailment.
+
+pub mod envelope;
+
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::app::App;
+
+/// Its operations.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+}

@@ -1,0 +1,191 @@
+//! What happens to every request around its handler: identity, limits, idempotency, answer headers.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use domain::log::CommandKey;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::app::{App, Server};
+use crate::auth::{Identity, identify};
+use crate::error::{ApiError, ErrorKind};
+use crate::extract::{self, BODY_BYTES_MAX};
+use crate::request::RequestContext;
+use crate::surface::Surface;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const POSITION: HeaderName = HeaderName::from_static("corelog-position");
+const MIN_POSITION: HeaderName = HeaderName::from_static("corelog-min-position");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+const KEY_CHARS_MAX: usize = 255;
+/// Largest answer that is kept for a key.
+const ANSWER_BYTES_MAX: usize = 4 * BODY_BYTES_MAX;
+
+/// The state of the pipeline of one surface.
+#[derive(Clone)]
+pub(crate) struct Pipeline {
+    pub(crate) app: App,
+    pub(crate) surface: Surface,
+}
+
+/// The middleware of a surface.
+pub(crate) async fn serve(State(pipeline): State<Pipeline>, request: Request, next: Next) -> Response {
+    let Pipeline { app, surface } = pipeline;
+    let context = RequestContext::new(request_id(&app, request.headers()), surface, peer(&request), app.clock().clone());
+    let answer = handle(&app, context.clone(), request, next).await.unwrap_or_else(IntoResponse::into_response);
+    let mut response = surface.render(answer);
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::try_from(context.id.to_string()) {
+        headers.insert(REQUEST_ID, id);
+    }
+    if context.position() > 0 {
+        headers.insert(POSITION, HeaderValue::from(context.position()));
+    }
+    if let Some(etag) = context.etag().and_then(|version| HeaderValue::try_from(format!("\"{version}\"")).ok()) {
+        headers.insert(header::ETAG, etag);
+    }
+    response
+}
+
+async fn handle(app: &App, mut context: RequestContext, mut request: Request, next: Next) -> Result<Response, ApiError> {
+    let identity = identify(app, request.headers(), context.surface).await;
+    if let Identity::Known(user) = &identity {
+        context = context.signed_in(user.id, user.tenant);
+    }
+    context.if_match = if_match(request.headers())?;
+    app.limits.check(&context, &request)?;
+    if let Some(position) = min_position(request.headers())? {
+        app.readers.projected(position).await?;
+    }
+    request.extensions_mut().insert(identity);
+    match idempotency_key(&request)? {
+        Some(key) => answer_once(app, key, context, request, next).await,
+        None => {
+            request.extensions_mut().insert(context);
+            Ok(next.run(request).await)
+        }
+    }
+}
+
+/// Runs the handler, or gives the answer that it gave to the same request before.
+async fn answer_once(
+    app: &App,
+    key: String,
+    mut context: RequestContext,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let (mut parts, body) = request.into_parts();
+    let bytes = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| extract::too_large())?;
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    let user = context.user.map(|user| user.to_string()).unwrap_or_default();
+    let asked: [&[u8]; 5] =
+        [context.surface.name().as_bytes(), user.as_bytes(), parts.method.as_str().as_bytes(), target.as_bytes(), &bytes];
+    let fingerprint = app.secrets.fingerprint("idempotency", &asked).to_vec();
+    let key = CommandKey { key: format!("http:{key}"), fingerprint };
+    if let Some(kept) = app.log().command(context.tenant, &key.key).await? {
+        if kept.fingerprint != key.fingerprint {
+            return Err(key_reused());
+        }
+        if let Some(sealed) = kept.answer {
+            return first_answer(app, &key, &context, &sealed);
+        }
+    }
+    context.key = Some(key.clone());
+    parts.extensions.insert(context.clone());
+    let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
+    if response.status().is_success() { keep_answer(app, &key, &context, response).await } else { Ok(response) }
+}
+
+/// An answer as it is kept, sealed, under its key.
+#[derive(Serialize, Deserialize)]
+struct KeptAnswer {
+    status: u16,
+    content_type: Option<String>,
+    position: u64,
+    version: u64,
+    body: Vec<u8>,
+}
+
+async fn keep_answer(server: &Server, key: &CommandKey, context: &RequestContext, response: Response) -> Result<Response, ApiError> {
+    let (parts, body) = response.into_parts();
+    let bytes = to_bytes(body, ANSWER_BYTES_MAX).await.map_err(|error| ApiError::internal(&error))?;
+    let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let kept = KeptAnswer {
+        status: parts.status.as_u16(),
+        content_type,
+        position: context.position(),
+        version: context.etag().unwrap_or(0),
+        body: bytes.to_vec(),
+    };
+    let plain = serde_json::to_vec(&kept).map_err(|error| ApiError::internal(&error))?;
+    let sealed = server.secrets.seal(&sealed_for(key, context), &plain);
+    server.log().keep_answer(context.tenant, key, sealed).await?;
+    Ok(Response::from_parts(parts, Body::from(bytes)))
+}
+
+fn first_answer(server: &Server, key: &CommandKey, context: &RequestContext, sealed: &[u8]) -> Result<Response, ApiError> {
+    let plain = server.secrets.unseal(&sealed_for(key, context), sealed).map_err(|error| ApiError::internal(&error))?;
+    let kept: KeptAnswer = serde_json::from_slice(&plain).map_err(|error| ApiError::internal(&error))?;
+    context.reached(kept.position);
+    context.version(kept.version);
+    let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::OK);
+    let mut response = (status, kept.body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    match kept.content_type.and_then(|value| HeaderValue::try_from(value).ok()) {
+        Some(value) => headers.insert(header::CONTENT_TYPE, value),
+        None => headers.remove(header::CONTENT_TYPE),
+    };
+    Ok(response)
+}
+
+fn sealed_for(key: &CommandKey, context: &RequestContext) -> String {
+    format!("answer/{}/{}", context.tenant, key.key)
+}
+
+fn key_reused() -> ApiError {
+    ApiError::new(ErrorKind::KeyReused, "idempotency_key_reused", "this Idempotency-Key was used for another request")
+}
+
+fn idempotency_key(request: &Request) -> Result<Option<String>, ApiError> {
+    let changes = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(request.method());
+    let Some(value) = request.headers().get(IDEMPOTENCY_KEY).filter(|_| changes) else { return Ok(None) };
+    match value.to_str() {
+        Ok(key) if !key.is_empty() && key.len() <= KEY_CHARS_MAX => Ok(Some(key.to_owned())),
+        _ => Err(ApiError::field("Idempotency-Key", format!("must have 1 to {KEY_CHARS_MAX} visible characters"))),
+    }
+}
+
+fn if_match(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
+    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    let version = text.trim_start_matches("W/").trim_matches('"').parse();
+    version.map(Some).map_err(|_| ApiError::field("If-Match", "is not an ETag of this server"))
+}
+
+fn min_position(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
+    let Some(value) = headers.get(MIN_POSITION) else { return Ok(None) };
+    let position = value.to_str().ok().and_then(|text| text.parse().ok());
+    position.map(Some).ok_or_else(|| ApiError::field("Corelog-Min-Position", "is not a position"))
+}
+
+/// The id that a client or proxy gave, if it is a UUID; otherwise a fresh one.
+fn request_id(server: &Server, headers: &HeaderMap) -> Uuid {
+    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    given.unwrap_or_else(|| server.clock().new_id())
+}
+
+fn peer(request: &Request) -> IpAddr {
+    let connection = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    connection.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip())
+}

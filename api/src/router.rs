@@ -1,0 +1,122 @@
+//! All surfaces on one router, and their OpenAPI documents.
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::app::App;
+use crate::config::Mode;
+use crate::error::{ApiError, ErrorKind};
+use crate::extract::BODY_BYTES_MAX;
+use crate::pipeline::{self, Pipeline};
+use crate::surface::Surface;
+
+/// Everything on one port.
+pub(crate) fn router(app: &App) -> Router {
+    let mut router = Router::new();
+    for surface in Surface::ALL {
+        router = router.merge(of_surface(app, surface));
+    }
+    let unknown = Router::new().fallback(unknown_path).with_state(app.clone());
+    let mut router = router
+        .fallback_service(unknown)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(CatchPanicLayer::custom(panicked))
+        .merge(Router::new().route("/health", get(health)).route("/metrics", get(metrics)).with_state(app.clone()));
+    if app.config.mode == Mode::Development {
+        let documents = Surface::ALL.map(|surface| (format!("/platform/docs/{}.json", surface.name()), document(surface)));
+        let ui = documents.into_iter().fold(SwaggerUi::new("/platform/docs"), |ui, (url, document)| ui.url(url, document));
+        router = router.merge(ui);
+    }
+    router
+}
+
+/// The OpenAPI document of every surface, by its name, as JSON.
+pub fn openapi_documents() -> Vec<(&'static str, serde_json::Value)> {
+    let json = |surface| serde_json::to_value(document(surface)).unwrap_or_default();
+    Surface::ALL.map(|surface| (surface.name(), json(surface))).into()
+}
+
+fn routes(surface: Surface) -> OpenApiRouter<App> {
+    match surface {
+        Surface::HashInsight => crate::hashinsight::routes(),
+        Surface::Zinnia => crate::zinnia::routes(),
+        Surface::Bitrun => crate::bitrun::routes(),
+        Surface::Owl => crate::owl::routes(),
+        Surface::Platform => crate::platform::routes(),
+    }
+}
+
+fn document(surface: Surface) -> OpenApi {
+    let mut document = routes(surface).into_openapi();
+    surface.name().clone_into(&mut document.info.title);
+    document
+}
+
+fn of_surface(app: &App, surface: Surface) -> Router {
+    let pipeline = Pipeline { app: app.clone(), surface };
+    let router: Router<App> = routes(surface).into();
+    router
+        .method_not_allowed_fallback(method_not_allowed)
+        .route_layer(from_fn_with_state(pipeline, pipeline::serve))
+        .with_state(app.clone())
+}
+
+async fn method_not_allowed() -> ApiError {
+    ApiError::new(ErrorKind::MethodNotAllowed, "method_not_allowed", "Method not allowed")
+}
+
+async fn unknown_path(request: Request) -> Response {
+    Surface::of_path(request.uri().path()).render(ApiError::not_found().into_response())
+}
+
+/// A bug: the request fails, the server goes on.
+fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    ApiError::internal(&"a handler panicked").into_response()
+}
+
+/// Whether the log and the read models answer, and whether every projection runs.
+async fn health(State(app): State<App>) -> Response {
+    let log = app.log().head().await;
+    let read_models = app.models.read.ping().await;
+    let halted = app.statuses.borrow().values().any(|status| status.halted.is_some());
+    let word = |good: bool| if good { "ok" } else { "unavailable" };
+    let healthy = log.is_ok() && read_models.is_ok() && !halted;
+    let body = serde_json::json!({
+        "status": if healthy { "healthy" } else { "unhealthy" },
+        "version": env!("CARGO_PKG_VERSION"),
+        "environment": app.config.mode,
+        "components": {
+            "log": word(log.is_ok()),
+            "read_models": word(read_models.is_ok()),
+            "projections": if halted { "halted" } else { "ok" },
+        },
+    });
+    let status = if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, axum::Json(body)).into_response()
+}
+
+async fn metrics(State(app): State<App>) -> impl IntoResponse {
+    let head = app.log().head().await.unwrap_or(0);
+    set("corelog_log_position", &[], head);
+    for (name, status) in app.statuses.borrow().iter() {
+        let label = [("projection", *name)];
+        set("corelog_projection_position", &label, status.checkpoint.position);
+        set("corelog_projection_lag", &label, head.saturating_sub(status.checkpoint.position));
+        set("corelog_projection_events", &label, status.checkpoint.tally.events);
+        set("corelog_projection_halted", &label, u64::from(status.halted.is_some()));
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; positions stay far below 2^52")]
+fn set(name: &'static str, labels: &[(&'static str, &'static str)], value: u64) {
+    metrics::gauge!(name, labels).set(value as f64);
+}
