@@ -34,7 +34,8 @@ impl std::str::FromStr for Moment {
         }
         // A `+` that was not escaped in a URL arrives as a blank.
         let time = DateTime::parse_from_rfc3339(&text.replace(' ', "+"));
-        time.map(|time| Self::Time(time.to_utc())).map_err(|_| "must be a position or a time like 2026-01-31T12:00:00Z".to_owned())
+        time.map(|time| Self::Time(time.to_utc()))
+            .map_err(|_| "must be a position or a time like 2026-01-31T12:00:00Z".to_owned())
     }
 }
 
@@ -106,7 +107,8 @@ impl FromRequestParts<App> for Lists {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let Query(AsOfQuery { as_of }) = Query::from_request_parts(parts, app).await?;
-        let moment = as_of.map(|text| text.parse()).transpose().map_err(|message: String| ApiError::field("as_of", message))?;
+        let moment =
+            as_of.map(|text| text.parse()).transpose().map_err(|message: String| ApiError::field("as_of", message))?;
         Ok(Self { app: Arc::clone(app), moment })
     }
 }
@@ -129,7 +131,8 @@ impl PastLists {
         if let Some((_, _, db)) = kept.iter().find(|(of, at, _)| *of == names && *at == position) {
             return Ok(db.clone());
         }
-        let projectors = projections::catalogue().into_iter().filter(|projector| names.contains(&projector.name())).collect();
+        let projectors =
+            projections::catalogue().into_iter().filter(|projector| names.contains(&projector.name())).collect();
         let db = projections::scratch::build(log, projectors, position, |_| ()).await?;
         kept.truncate(KEPT_MAX - 1);
         kept.push_front((names, position, db.clone()));

@@ -91,15 +91,22 @@ impl Config {
         }
         let file = file.unwrap_or(Path::new("corelog.toml"));
         // Variables of tests and of benchmarks have names of their own below this prefix.
-        let environment = Env::prefixed("CORELOG_").filter(|name| !name.starts_with("test_") && !name.starts_with("bench_"));
+        let environment =
+            Env::prefixed("CORELOG_").filter(|name| !name.starts_with("test_") && !name.starts_with("bench_"));
         let figment = Figment::from(Serialized::defaults(Self::default())).merge(Toml::file(file)).merge(environment);
         let config: Self = figment.extract().map_err(|error| ConfigError(sentences(error)))?;
         config.checked()
     }
 
     fn checked(self) -> Result<Self, ConfigError> {
-        let wrong = |setting: &str, why: &str| Err(ConfigError(format!("the setting {setting} (CORELOG_{}) {why}", setting.to_uppercase())));
-        if self.database_url.as_deref().is_some_and(|url| !url.starts_with("postgres://") && !url.starts_with("postgresql://")) {
+        let wrong = |setting: &str, why: &str| {
+            Err(ConfigError(format!("the setting {setting} (CORELOG_{}) {why}", setting.to_uppercase())))
+        };
+        if self
+            .database_url
+            .as_deref()
+            .is_some_and(|url| !url.starts_with("postgres://") && !url.starts_with("postgresql://"))
+        {
             return wrong("database_url", "must begin with postgres://; leave it out to use SQLite");
         }
         if self.secret_key.as_deref().is_some_and(|hex| crate::secrets::Secrets::from_hex(hex).is_none()) {
@@ -144,7 +151,11 @@ fn sentences(error: figment::Error) -> String {
     let one = |error: figment::Error| {
         let setting = error.path.join(".");
         let source = error.metadata.as_ref().map_or_else(String::new, |metadata| format!(" (from {})", metadata.name));
-        if setting.is_empty() { format!("{}{source}", error.kind) } else { format!("the setting {setting}: {}{source}", error.kind) }
+        if setting.is_empty() {
+            format!("{}{source}", error.kind)
+        } else {
+            format!("the setting {setting}: {}{source}", error.kind)
+        }
     };
     error.into_iter().map(one).collect::<Vec<_>>().join("; ")
 }

@@ -102,7 +102,8 @@ impl ApiError {
     /// One field is wrong.
     pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
         let field = FieldError { field: field.into(), message: message.into() };
-        let sentence = if field.field.is_empty() { field.message.clone() } else { format!("{}: {}", field.field, field.message) };
+        let sentence =
+            if field.field.is_empty() { field.message.clone() } else { format!("{}: {}", field.field, field.message) };
         Self { fields: vec![field], ..Self::new(ErrorKind::Invalid, "invalid_request", sentence) }
     }
 

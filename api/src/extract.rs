@@ -40,7 +40,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Form<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let bytes = body(request, state).await?;
-        serde_urlencoded::from_bytes(&bytes).map(Self).map_err(|error| ApiError::field(named(&error), error.to_string()))
+        serde_urlencoded::from_bytes(&bytes)
+            .map(Self)
+            .map_err(|error| ApiError::field(named(&error), error.to_string()))
     }
 }
 

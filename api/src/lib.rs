@@ -1,23 +1,23 @@
 //! The HTTP surfaces of four products and of the platform, and the composition root. Only this crate knows the wire.
 
-mod amount;
-mod app;
-mod as_of;
-mod auth;
-mod bitrun;
+pub mod amount;
+pub mod app;
+pub mod as_of;
+pub mod auth;
+pub mod bitrun;
 pub mod config;
-mod error;
-mod extract;
-mod hashinsight;
-mod limits;
-mod owl;
+pub mod error;
+pub mod extract;
+pub mod hashinsight;
+pub mod limits;
+pub mod owl;
 mod pipeline;
-mod platform;
-mod request;
+pub mod platform;
+pub mod request;
 mod router;
-mod secrets;
+pub mod secrets;
 pub mod server;
-mod surface;
-mod zinnia;
+pub mod surface;
+pub mod zinnia;
 
 pub use router::openapi_documents;

@@ -74,9 +74,15 @@ impl Limits {
     }
 }
 
-fn limit(applies: fn(&RequestContext, &Method, &str) -> bool, per_user: bool, requests: u32, period: Duration) -> Limit {
+fn limit(
+    applies: fn(&RequestContext, &Method, &str) -> bool,
+    per_user: bool,
+    requests: u32,
+    period: Duration,
+) -> Limit {
     let requests = NonZeroU32::new(requests).unwrap_or(NonZeroU32::MIN);
-    let quota = Quota::with_period(period / requests.get()).unwrap_or(Quota::per_second(requests)).allow_burst(requests);
+    let quota =
+        Quota::with_period(period / requests.get()).unwrap_or(Quota::per_second(requests)).allow_burst(requests);
     Limit { applies, per_user, requests, period, counters: RateLimiter::keyed(quota) }
 }
 

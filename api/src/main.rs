@@ -61,7 +61,8 @@ async fn serve(config: Config) -> Result<ExitCode, String> {
     let listen = config.listen;
     let running = Running::start(config, Clock::system()).await.map_err(|error| error.to_string())?;
     let listener = TcpListener::bind(listen).await;
-    let listener = listener.map_err(|error| format!("the setting listen (CORELOG_LISTEN) {listen} cannot be used: {error}"))?;
+    let listener =
+        listener.map_err(|error| format!("the setting listen (CORELOG_LISTEN) {listen} cannot be used: {error}"))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     tracing::info!(%address, "listening");
     say(&format!("corelog listens on http://{address}"));

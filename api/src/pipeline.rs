@@ -37,7 +37,8 @@ pub(crate) struct Pipeline {
 /// The middleware of a surface.
 pub(crate) async fn serve(State(pipeline): State<Pipeline>, request: Request, next: Next) -> Response {
     let Pipeline { app, surface } = pipeline;
-    let context = RequestContext::new(request_id(&app, request.headers()), surface, peer(&request), app.clock().clone());
+    let context =
+        RequestContext::new(request_id(&app, request.headers()), surface, peer(&request), app.clock().clone());
     let answer = handle(&app, context.clone(), request, next).await.unwrap_or_else(IntoResponse::into_response);
     let mut response = surface.render(answer);
     let headers = response.headers_mut();
@@ -53,7 +54,12 @@ pub(crate) async fn serve(State(pipeline): State<Pipeline>, request: Request, ne
     response
 }
 
-async fn handle(app: &App, mut context: RequestContext, mut request: Request, next: Next) -> Result<Response, ApiError> {
+async fn handle(
+    app: &App,
+    mut context: RequestContext,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
     let identity = identify(app, request.headers(), context.surface).await;
     if let Identity::Known(user) = &identity {
         context = context.signed_in(user.id, user.tenant);
@@ -85,8 +91,13 @@ async fn answer_once(
     let bytes = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| extract::too_large())?;
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     let user = context.user.map(|user| user.to_string()).unwrap_or_default();
-    let asked: [&[u8]; 5] =
-        [context.surface.name().as_bytes(), user.as_bytes(), parts.method.as_str().as_bytes(), target.as_bytes(), &bytes];
+    let asked: [&[u8]; 5] = [
+        context.surface.name().as_bytes(),
+        user.as_bytes(),
+        parts.method.as_str().as_bytes(),
+        target.as_bytes(),
+        &bytes,
+    ];
     let fingerprint = app.secrets.fingerprint("idempotency", &asked).to_vec();
     let key = CommandKey { key: format!("http:{key}"), fingerprint };
     if let Some(kept) = app.log().command(context.tenant, &key.key).await? {
@@ -113,7 +124,12 @@ struct KeptAnswer {
     body: Vec<u8>,
 }
 
-async fn keep_answer(server: &Server, key: &CommandKey, context: &RequestContext, response: Response) -> Result<Response, ApiError> {
+async fn keep_answer(
+    server: &Server,
+    key: &CommandKey,
+    context: &RequestContext,
+    response: Response,
+) -> Result<Response, ApiError> {
     let (parts, body) = response.into_parts();
     let bytes = to_bytes(body, ANSWER_BYTES_MAX).await.map_err(|error| ApiError::internal(&error))?;
     let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -130,7 +146,12 @@ async fn keep_answer(server: &Server, key: &CommandKey, context: &RequestContext
     Ok(Response::from_parts(parts, Body::from(bytes)))
 }
 
-fn first_answer(server: &Server, key: &CommandKey, context: &RequestContext, sealed: &[u8]) -> Result<Response, ApiError> {
+fn first_answer(
+    server: &Server,
+    key: &CommandKey,
+    context: &RequestContext,
+    sealed: &[u8],
+) -> Result<Response, ApiError> {
     let plain = server.secrets.unseal(&sealed_for(key, context), sealed).map_err(|error| ApiError::internal(&error))?;
     let kept: KeptAnswer = serde_json::from_slice(&plain).map_err(|error| ApiError::internal(&error))?;
     context.reached(kept.position);

@@ -1,5 +1,6 @@
 //! What is known of a request before its handler runs, and what its answer will say besides its body.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,7 +64,7 @@ impl RequestContext {
             fingerprint: key.fingerprint.clone(),
         });
         let command_id = self.clock.new_id();
-        let actor = self.user.map_or_else(|| "anonymous".into(), |user| format!("user:{user}").into());
+        let actor: Cow<'static, str> = self.user.map_or("anonymous".into(), |user| format!("user:{user}").into());
         let metadata = Metadata {
             request_id: self.id,
             remote_addr: Some(self.remote_addr.to_string()),

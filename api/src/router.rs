@@ -31,8 +31,10 @@ pub(crate) fn router(app: &App) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         .merge(Router::new().route("/health", get(health)).route("/metrics", get(metrics)).with_state(app.clone()));
     if app.config.mode == Mode::Development {
-        let documents = Surface::ALL.map(|surface| (format!("/platform/docs/{}.json", surface.name()), document(surface)));
-        let ui = documents.into_iter().fold(SwaggerUi::new("/platform/docs"), |ui, (url, document)| ui.url(url, document));
+        let documents =
+            Surface::ALL.map(|surface| (format!("/platform/docs/{}.json", surface.name()), document(surface)));
+        let ui =
+            documents.into_iter().fold(SwaggerUi::new("/platform/docs"), |ui, (url, document)| ui.url(url, document));
         router = router.merge(ui);
     }
     router

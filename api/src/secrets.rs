@@ -11,6 +11,7 @@ use sha2::Sha256;
 
 const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 12;
+const BLOCK_BYTES: usize = 64;
 
 /// The server's secret: 256 bits, shared by all servers of one installation.
 #[derive(Clone)]
@@ -93,7 +94,10 @@ impl Secrets {
     }
 
     fn mac(&self, parts: &[&[u8]]) -> [u8; KEY_BYTES] {
-        let mut mac = <Hmac<Sha256> as KeyInit>::new(&self.0.into());
+        // HMAC pads its key with zeros to a block; done here, the length cannot be wrong.
+        let mut block = [0; BLOCK_BYTES];
+        block[..KEY_BYTES].copy_from_slice(&self.0);
+        let mut mac = <Hmac<Sha256> as KeyInit>::new(&block.into());
         for part in parts {
             mac.update(part);
         }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use commands::gateways::GatewayRunner;
-use commands::log::{PostgresLog, SqliteLog};
+use commands::log::SqliteLog;
 use commands::processes::{self, ProcessRunner};
 use commands::{Clock, CommandBus, Readers};
 use domain::log::Log;
@@ -50,7 +50,7 @@ impl Storage {
     /// A sentence that says what could not be opened.
     pub async fn open(config: &Config) -> Result<Self, StartError> {
         let storage = match &config.database_url {
-            Some(url) => Self::postgres(url).await?,
+            Some(_) => return Err(StartError("PostgreSQL comes next".to_owned())),
             None => Self::sqlite(&config.data_dir).await?,
         };
         let tables = storage.models.create_tables(&catalogue()).await;
@@ -60,22 +60,15 @@ impl Storage {
 
     async fn sqlite(data_dir: &Path) -> Result<Self, StartError> {
         let place = |error: &dyn std::fmt::Display| {
-            StartError::because(&format!("the setting data_dir (CORELOG_DATA_DIR) {} cannot be used", data_dir.display()), error)
+            StartError::because(
+                &format!("the setting data_dir (CORELOG_DATA_DIR) {} cannot be used", data_dir.display()),
+                error,
+            )
         };
         fs::create_dir_all(data_dir).map_err(|error| place(&error))?;
         let log = SqliteLog::open(&data_dir.join("log.db")).map_err(|error| place(&error))?;
         let models = ReadModels::sqlite(&data_dir.join("read.db")).await.map_err(|error| place(&error))?;
         Ok(Self { log: Arc::new(log), models, leading: watch::Sender::new(true).subscribe() })
-    }
-
-    async fn postgres(url: &str) -> Result<Self, StartError> {
-        let place = |error: &dyn std::fmt::Display| {
-            StartError::because("the setting database_url (CORELOG_DATABASE_URL) cannot be used", error)
-        };
-        let log = PostgresLog::connect(url).await.map_err(|error| place(&error))?;
-        let leading = log.lead();
-        let models = ReadModels::postgres(url).await.map_err(|error| place(&error))?;
-        Ok(Self { log: Arc::new(log), models, leading })
     }
 }
 
@@ -134,7 +127,11 @@ impl Running {
     ///
     /// # Errors
     /// What the network said.
-    pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> std::io::Result<()> {
         let service = router(&self.app).into_make_service_with_connect_info::<SocketAddr>();
         axum::serve(listener, service).with_graceful_shutdown(stop).await
     }

@@ -39,7 +39,8 @@ impl Surface {
         }
         if let Some(rest) = within("/api/v1") {
             let rest = rest.trim_start_matches('/');
-            let among = |words: &[&str]| words.iter().any(|word| rest == *word || rest.starts_with(&format!("{word}/")));
+            let among =
+                |words: &[&str]| words.iter().any(|word| rest == *word || rest.starts_with(&format!("{word}/")));
             let registration = ["auth/recaptcha", "auth/registration", "auth/verification", "auth/password-reset"];
             return if among(&ZINNIA) || among(&registration) {
                 Self::Zinnia

@@ -5,6 +5,7 @@ mod cache;
 mod clock;
 mod context;
 pub mod gateways;
+pub mod log;
 pub mod processes;
 mod readers;
 mod turns;

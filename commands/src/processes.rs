@@ -144,9 +144,10 @@ impl ProcessRunner {
     /// Handles one page; answers how far that came.
     async fn step(&mut self, log: &Arc<dyn Log>, from: u64) -> Result<u64, LogError> {
         let page = log.read_all(from, &self.consumed, EVENTS_PER_PAGE).await?;
-        let mut streams: BTreeMap<_, Vec<&Recorded>> = BTreeMap::new();
-        for event in &page.events {
-            streams.entry((&event.aggregate_type, &event.aggregate_id)).or_default().push(event);
+        let mut streams: BTreeMap<_, Vec<Recorded>> = BTreeMap::new();
+        for event in page.events {
+            let stream = (Arc::clone(&event.aggregate_type), Arc::clone(&event.aggregate_id));
+            streams.entry(stream).or_default().push(event);
         }
         let handling = streams.into_values().map(|events| self.handle(events));
         let produced =
@@ -159,9 +160,9 @@ impl ProcessRunner {
     }
 
     /// Handles the events of one stream in order.
-    async fn handle(&self, events: Vec<&Recorded>) -> u64 {
+    async fn handle(&self, events: Vec<Recorded>) -> u64 {
         let mut produced = 0;
-        for event in events {
+        for event in &events {
             for process in self.processes.iter().filter(|process| process.consumes().contains(&&*event.aggregate_type))
             {
                 produced = produced.max(self.react(process.as_ref(), event).await.unwrap_or(0));

@@ -10,6 +10,12 @@ use crate::metadata::TenantId;
 pub const EVENT_BYTES_MAX: usize = 1024 * 1024;
 /// Most events of one append.
 pub const APPEND_EVENTS_MAX: usize = 1_000;
+/// Most bytes of payload and metadata of one append.
+pub const APPEND_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Longest id of an aggregate, in bytes: it stands in an index.
+pub const AGGREGATE_ID_BYTES_MAX: usize = 512;
+/// Longest key of a command, in bytes: it stands in an index.
+pub const KEY_BYTES_MAX: usize = 512;
 /// Most events of one page.
 pub const PAGE_EVENTS_MAX: usize = 10_000;
 
@@ -93,7 +99,7 @@ pub enum LogError {
     /// Disk full, database gone: may pass.
     #[error("the log is unavailable: {0}")]
     Unavailable(String),
-    /// An event or append over the limits of this module.
+    /// An event or append over the limits of this module; it can never be appended.
     #[error("the append is over the limit: {0}")]
     TooLarge(String),
     /// What is stored cannot be read.
@@ -118,6 +124,9 @@ pub trait Log: Send + Sync {
     /// The next at most `limit` events with a position above `after`. With `aggregate_types`, only events of those
     /// sorts are returned (an empty slice: all), and `through` still says how far the log was looked at.
     ///
+    /// A page also ends where it would become too big or too slow to make, so a short or empty page does not mean the
+    /// end of the log: a reader is there when `through` has reached [`head`](Self::head).
+    ///
     /// Never returns an event while one with a smaller position may still appear.
     async fn read_all(&self, after: u64, aggregate_types: &[&str], limit: usize) -> Result<Page, LogError>;
 
@@ -130,7 +139,8 @@ pub trait Log: Send + Sync {
     /// What was done under `key`.
     async fn command(&self, tenant: TenantId, key: &str) -> Result<Option<KeptCommand>, LogError>;
 
-    /// Keeps the answer given for `key`, unless one is kept already.
+    /// Keeps the answer given for `key`, unless one is kept already or the key stands for another fingerprint. A key
+    /// that no append has brought is kept too, as a command without events.
     async fn keep_answer(&self, tenant: TenantId, key: &CommandKey, answer: Vec<u8>) -> Result<(), LogError>;
 
     /// How far the reader of this name had come when it last said so; 0 when it never did.

@@ -33,6 +33,7 @@ fn validation(error: &ApiError) -> Value {
         std::iter::once(Value::String("body".to_owned())).chain(names).collect::<Vec<_>>()
     };
     let missing = |message: &str| if message.starts_with("missing field") { "missing" } else { "value_error" };
-    let list = error.fields.iter().map(|f| json!({ "type": missing(&f.message), "loc": place(&f.field), "msg": f.message }));
+    let list =
+        error.fields.iter().map(|f| json!({ "type": missing(&f.message), "loc": place(&f.field), "msg": f.message }));
     if error.fields.is_empty() { Value::String(error.message.clone()) } else { Value::Array(list.collect()) }
 }

@@ -92,7 +92,10 @@ fn status(error: &ApiError) -> (StatusCode, &'static str) {
     match (error.code, error.kind) {
         // Codes cannot be told apart by probing.
         (
-            "recharge_code.used_up" | "recharge_code.expired" | "recharge_code.deactivated" | "recharge_code.redeemed_before",
+            "recharge_code.used_up"
+            | "recharge_code.expired"
+            | "recharge_code.deactivated"
+            | "recharge_code.redeemed_before",
             _,
         )
         | (_, ErrorKind::NotFound) => (StatusCode::NOT_FOUND, "RESOURCE_NOT_FOUND"),

@@ -30,7 +30,10 @@ const BATCH_MAX: usize = 1_000;
 const AT_ONCE: usize = 128;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(create_codes, list_codes)).routes(routes!(redeem_code)).routes(routes!(list_records))
+    OpenApiRouter::new()
+        .routes(routes!(create_codes, list_codes))
+        .routes(routes!(redeem_code))
+        .routes(routes!(list_records))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -267,6 +270,7 @@ fn new_code() -> String {
 
 /// The stream of a code: a keyed hash of it, so that a stolen log or backup yields no codes.
 fn stream_of(app: &Server, code: &str) -> String {
-    let normal: String = code.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).take(64).collect();
+    let normal: String =
+        code.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).take(64).collect();
     HEXLOWER.encode(&app.secrets.fingerprint("recharge-code", &[normal.as_bytes()]))
 }

@@ -39,7 +39,7 @@ struct ProjectionOut {
 
 #[utoipa::path(get, path = "/platform/v1/projections", operation_id = "list_projections",
     responses((status = 200, body = ProjectionsOut)))]
-async fn list_projections(State(app): State<App>, Admin(_): Admin) -> Result<Json<ProjectionsOut>, ApiError> {
+async fn list_projections(State(app): State<App>, _admin: Admin) -> Result<Json<ProjectionsOut>, ApiError> {
     let head = app.log().head().await?;
     let statuses = app.statuses.borrow().clone();
     let shown = statuses.iter().map(|(name, status)| ProjectionOut {

@@ -22,9 +22,11 @@ pub fn error(error: &ApiError) -> Response {
 
 fn words(kind: ErrorKind) -> (StatusCode, &'static str, &'static str) {
     match kind {
-        ErrorKind::Malformed | ErrorKind::Invalid | ErrorKind::IllegalState | ErrorKind::InsufficientFunds | ErrorKind::Expired => {
-            (StatusCode::BAD_REQUEST, "validation_error", "请求参数无效")
-        }
+        ErrorKind::Malformed
+        | ErrorKind::Invalid
+        | ErrorKind::IllegalState
+        | ErrorKind::InsufficientFunds
+        | ErrorKind::Expired => (StatusCode::BAD_REQUEST, "validation_error", "请求参数无效"),
         ErrorKind::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthorized", "认证失败"),
         ErrorKind::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "权限不足"),
         ErrorKind::NotFound => (StatusCode::NOT_FOUND, "not_found", "资源不存在"),

@@ -71,6 +71,7 @@ impl Projection for RechargeCodes {
             RechargeCodeEvent::Issued { code_id, prefix, amount, description, expires_at, max_uses, issued_by } => {
                 Some(Model {
                     id: key.clone(),
+                    code_id: code_id.to_string(),
                     tenant: recorded.tenant.to_string(),
                     prefix: prefix.clone(),
                     amount: amount.to_string(),
