@@ -1,0 +1,7 @@
+//! Every test that needs more than one crate, in one binary: it links once.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails, and says where")]
+
+mod golden_events;
+mod tidy;
+mod tree;
