@@ -23,9 +23,14 @@ impl Source {
         name.rsplit_once('.').map_or(name, |(stem, _)| stem)
     }
 
+    /// Whether the whole file is a tests module.
+    pub(crate) fn is_tests(&self) -> bool {
+        self.stem() == "tests" || self.path.contains("/tests/")
+    }
+
     /// The lines that ship: everything before the tests module, which stands last.
     pub(crate) fn shipped(&self) -> impl Iterator<Item = &str> {
-        self.text.lines().take_while(|line| !line.starts_with("#[cfg(test)]"))
+        self.text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().lines()
     }
 
     /// The shipped lines without comments.

@@ -15,13 +15,9 @@ const EMPTY_WORDS: [&str; 14] = [
 /// to a client as they are, only `api` knows the wire.
 const MAY_SERIALIZE: [&str; 0] = [];
 
-fn is_tests_module(source: &Source) -> bool {
-    source.stem() == "tests" || source.path.contains("/tests/")
-}
-
 #[test]
 fn no_file_is_too_long() {
-    let too_long = crate_sources().into_iter().filter(|source| !is_tests_module(source)).filter_map(|source| {
+    let too_long = crate_sources().into_iter().filter(|source| !source.is_tests()).filter_map(|source| {
         let lines = source.shipped().count();
         (lines > LINES_MAX).then(|| format!("{}: {lines}", source.path))
     });
@@ -54,8 +50,7 @@ fn modules_are_files_beside_their_directory() {
 
 #[test]
 fn every_file_says_what_it_is() {
-    let silent =
-        crate_sources().into_iter().filter(|source| !source.text.starts_with("//!") && !is_tests_module(source));
+    let silent = crate_sources().into_iter().filter(|source| !source.text.starts_with("//!") && !source.is_tests());
     let findings: Vec<String> = silent.map(|source| source.path).collect();
     none_of(&findings, "files without a first line that says what they hold");
 }
