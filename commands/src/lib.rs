@@ -1,1 +1,15 @@
-//! placeholder
+//! The write side: one executor for all aggregates, the engines of the log, process managers and gateways.
+
+mod bus;
+mod cache;
+mod clock;
+mod context;
+pub mod gateways;
+pub mod processes;
+mod readers;
+mod turns;
+
+pub use bus::{CommandBus, CommandError, Receipt};
+pub use clock::Clock;
+pub use context::CommandContext;
+pub use readers::{Handled, NotYet, Readers};

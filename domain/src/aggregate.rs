@@ -20,6 +20,8 @@ pub trait Decider:
 {
     /// Steps that lift events stored in an older form to the present one, applied in order of their version.
     const UPCASTERS: &'static [Upcaster] = &[];
+    /// Names of payload fields that exports and event views must blank, at any depth.
+    const SECRET_FIELDS: &'static [&'static str] = &[];
 
     /// The events that `command` causes at `now`, in order; none when there is nothing to change.
     ///

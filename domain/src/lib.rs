@@ -10,7 +10,10 @@ pub mod metadata;
 pub mod refusal;
 
 pub mod billing;
+pub mod crm;
 pub mod hosting;
+pub mod identity;
+pub mod platform;
 
 pub use aggregate::{Decider, Now};
 pub use event::{DecodeError, EventNames, Recorded, Upcaster};

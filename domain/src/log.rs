@@ -132,4 +132,10 @@ pub trait Log: Send + Sync {
 
     /// Keeps the answer given for `key`, unless one is kept already.
     async fn keep_answer(&self, tenant: TenantId, key: &CommandKey, answer: Vec<u8>) -> Result<(), LogError>;
+
+    /// How far the reader of this name had come when it last said so; 0 when it never did.
+    async fn reader_position(&self, reader: &str) -> Result<u64, LogError>;
+
+    /// Keeps how far a reader has come. Readers are idempotent, so this may lag behind.
+    async fn keep_reader_position(&self, reader: &str, position: u64) -> Result<(), LogError>;
 }

@@ -1,1 +1,22 @@
-//! placeholder
+//! Read models: each list is a table, each table a fold over the log.
+//!
+//! A [`Projection`] says which rows an event touches and folds it; the [`Runner`] does the rest for all of them. The
+//! same fold serves the live table, a rebuild, a list as it was at a past moment, and the audit.
+
+mod catalogue;
+pub mod checkpoint;
+pub mod database;
+mod page;
+mod projection;
+mod projector;
+mod runner;
+pub mod scratch;
+
+pub mod billing;
+
+pub use catalogue::catalogue;
+pub use database::ReadModels;
+pub use page::{Page, Paging};
+pub use projection::{Projection, ProjectionError};
+pub use projector::{AnyProjector, Difference, Projector};
+pub use runner::{ProjectionStatus, Runner, Statuses};

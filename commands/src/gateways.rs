@@ -1,0 +1,172 @@
+//! Gateways: effects in the world outside, asked for by an event, their outcome recorded as another event.
+//!
+//! A piece of work is a stream of its own (a miner command, say). A gateway begins it when its first event is in the
+//! log, and drives it until an event ends it; after a restart it takes up what was not ended. An effect may therefore
+//! happen twice when the server dies between the effect and its record, never zero times. No replay causes an effect.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use domain::event::{DecodeError, Recorded};
+use domain::log::{LogError, PAGE_EVENTS_MAX};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::bus::CommandBus;
+
+/// Pieces of work that one gateway drives at the same time.
+const WORK_AT_ONCE: usize = 64;
+const PAUSE_AFTER_FAULT: Duration = Duration::from_millis(500);
+const IDLE: Duration = Duration::from_secs(1);
+
+/// What an event means for the piece of work that its stream is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    Begins,
+    Continues,
+    Ends,
+}
+
+/// An adapter that performs effects of one sort.
+#[async_trait]
+pub trait Gateway: Send + Sync + 'static {
+    /// Such as `miners`.
+    fn name(&self) -> &'static str;
+    /// The sort of aggregate whose streams are its pieces of work.
+    fn consumes(&self) -> &'static str;
+    /// What `event` means for its piece of work.
+    ///
+    /// # Errors
+    /// When the event cannot be read.
+    fn notice(&self, event: &Recorded) -> Result<Notice, DecodeError>;
+    /// Drives the piece of work `id` on from wherever it stands, and records the outcome. Called again later when the
+    /// work was not ended.
+    async fn perform(&self, bus: &CommandBus, id: &str) -> Result<(), String>;
+}
+
+/// Runs one gateway.
+pub struct GatewayRunner {
+    bus: Arc<CommandBus>,
+    gateway: Arc<dyn Gateway>,
+    /// Work that was begun and not ended: id → position of its first event.
+    open: BTreeMap<Arc<str>, u64>,
+    running: HashSet<Arc<str>>,
+    tasks: JoinSet<(Arc<str>, Result<(), String>)>,
+    through: u64,
+    kept: u64,
+}
+
+impl GatewayRunner {
+    /// A runner for `gateway`, whose outcomes go to `bus`.
+    pub fn new(bus: Arc<CommandBus>, gateway: Arc<dyn Gateway>) -> Self {
+        Self {
+            bus,
+            gateway,
+            open: BTreeMap::new(),
+            running: HashSet::new(),
+            tasks: JoinSet::new(),
+            through: 0,
+            kept: 0,
+        }
+    }
+
+    /// Follows the log for ever, performing effects while `leading`.
+    pub async fn run(mut self, mut leading: watch::Receiver<bool>) {
+        while leading.wait_for(|leading| *leading).await.is_ok() {
+            if let Err(error) = self.lead(&leading).await {
+                tracing::warn!(gateway = self.gateway.name(), %error, "a gateway pauses");
+                tokio::time::sleep(PAUSE_AFTER_FAULT).await;
+            }
+            self.tasks.shutdown().await;
+            self.running.clear();
+            self.open.clear();
+        }
+    }
+
+    fn reader(&self) -> String {
+        format!("gateway:{}", self.gateway.name())
+    }
+
+    async fn lead(&mut self, leading: &watch::Receiver<bool>) -> Result<(), LogError> {
+        let log = Arc::clone(self.bus.log());
+        self.kept = log.reader_position(&self.reader()).await?;
+        self.through = self.kept;
+        while *leading.borrow() {
+            let page = log.read_all(self.through, &[self.gateway.consumes()], PAGE_EVENTS_MAX).await?;
+            let idle = page.through == self.through;
+            page.events.iter().for_each(|event| self.take_notice(event));
+            self.through = page.through;
+            self.keep().await?;
+            if idle {
+                // Only at the end of the log is it known which work is still open.
+                self.start_work();
+                tokio::select! {
+                    () = log.grown(self.through) => {}
+                    Some(done) = self.tasks.join_next() => self.finished(done),
+                    () = tokio::time::sleep(IDLE) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_notice(&mut self, event: &Recorded) {
+        match self.gateway.notice(event) {
+            Ok(Notice::Begins) => {
+                self.open.insert(Arc::clone(&event.aggregate_id), event.position);
+            }
+            Ok(Notice::Continues) => {}
+            Ok(Notice::Ends) => {
+                self.open.remove(&event.aggregate_id);
+            }
+            Err(error) => tracing::error!(gateway = self.gateway.name(), %error, "a gateway passes over an event"),
+        }
+    }
+
+    fn start_work(&mut self) {
+        let room = WORK_AT_ONCE.saturating_sub(self.running.len());
+        let waiting = self.open.keys().filter(|id| !self.running.contains(*id));
+        let next: Vec<Arc<str>> = waiting.take(room).cloned().collect();
+        for id in next {
+            self.running.insert(Arc::clone(&id));
+            let (bus, gateway) = (Arc::clone(&self.bus), Arc::clone(&self.gateway));
+            self.tasks.spawn(async move {
+                let outcome = gateway.perform(&bus, &id).await;
+                if outcome.is_err() {
+                    tokio::time::sleep(PAUSE_AFTER_FAULT).await;
+                }
+                (id, outcome)
+            });
+        }
+    }
+
+    fn finished(&mut self, done: Result<(Arc<str>, Result<(), String>), tokio::task::JoinError>) {
+        match done {
+            Ok((id, outcome)) => {
+                self.running.remove(&id);
+                if let Err(reason) = outcome {
+                    tracing::warn!(gateway = self.gateway.name(), %id, reason, "work is taken up again");
+                }
+            }
+            // A task that panicked cannot say which work it was: everything still open is taken up again.
+            Err(error) => {
+                tracing::error!(gateway = self.gateway.name(), %error, "work broke off");
+                if self.tasks.is_empty() {
+                    self.running.clear();
+                }
+            }
+        }
+    }
+
+    async fn keep(&mut self) -> Result<(), LogError> {
+        let position = self.open.values().min().map_or(self.through, |first| first - 1);
+        // Not worth a flush each time: what is read again is recognised.
+        if position >= self.kept + 1_000 {
+            self.bus.log().keep_reader_position(&self.reader(), position).await?;
+            self.kept = position;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,207 @@
+//! Process managers: events in, commands out. The name of each is a sentence.
+//!
+//! They follow the log from a kept position. A command caused by an event carries the event's id as its key, so an
+//! event that is handled again after a crash causes nothing twice. They do not run in a replay.
+
+pub mod credit_balance_on_redeem;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use domain::event::{DecodeError, Recorded};
+use domain::log::{Log, LogError};
+use futures::{StreamExt, stream};
+use tokio::sync::watch;
+
+use crate::bus::{CommandBus, CommandError};
+use crate::readers::Handled;
+
+const READER: &str = "processes";
+const EVENTS_PER_PAGE: usize = 1_000;
+/// Streams whose events are handled at the same time.
+const STREAMS_AT_ONCE: usize = 256;
+const PAUSE_AFTER_FAULT: Duration = Duration::from_millis(100);
+const KEEP_INTERVAL: Duration = Duration::from_millis(50);
+const IDLE: Duration = Duration::from_secs(1);
+
+/// A process manager.
+#[async_trait]
+pub trait Process: Send + Sync + 'static {
+    /// Its sentence, such as `credit_balance_on_redeem`.
+    fn name(&self) -> &'static str;
+    /// The sorts of aggregates whose events it looks at.
+    fn consumes(&self) -> &'static [&'static str];
+    /// Gives the commands that `event` calls for. Answers the position of the last event this caused.
+    async fn react(&self, bus: &CommandBus, event: &Recorded) -> Result<Option<u64>, ProcessError>;
+}
+
+/// Why an event was not handled.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// May pass: the event is handled again.
+    #[error("{0}")]
+    Retry(String),
+    /// A rule refuses the command; handling it again would not help.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl<E: std::error::Error> From<CommandError<E>> for ProcessError {
+    fn from(error: CommandError<E>) -> Self {
+        match error {
+            CommandError::Contended | CommandError::Log(_) => Self::Retry(error.to_string()),
+            CommandError::Refused(_) | CommandError::Foreign | CommandError::Stale { .. } | CommandError::KeyReused => {
+                Self::Refused(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<DecodeError> for ProcessError {
+    fn from(error: DecodeError) -> Self {
+        Self::Refused(error.to_string())
+    }
+}
+
+impl From<LogError> for ProcessError {
+    fn from(error: LogError) -> Self {
+        Self::Retry(error.to_string())
+    }
+}
+
+/// Every process manager there is. A new one is one line here.
+pub fn all() -> Vec<Box<dyn Process>> {
+    vec![Box::new(credit_balance_on_redeem::CreditBalanceOnRedeem)]
+}
+
+/// Runs all process managers of this server.
+pub struct ProcessRunner {
+    bus: Arc<CommandBus>,
+    processes: Vec<Box<dyn Process>>,
+    consumed: Vec<&'static str>,
+    handled: watch::Sender<Handled>,
+    kept: (u64, Instant),
+}
+
+impl ProcessRunner {
+    /// A runner for `processes`, whose commands go to `bus`.
+    pub fn new(bus: Arc<CommandBus>, processes: Vec<Box<dyn Process>>) -> Self {
+        let mut consumed: Vec<&str> = processes.iter().flat_map(|process| process.consumes().iter().copied()).collect();
+        consumed.sort_unstable();
+        consumed.dedup();
+        let handled = watch::Sender::new(Handled::default());
+        Self { bus, processes, consumed, handled, kept: (0, Instant::now()) }
+    }
+
+    /// How far the process managers have come.
+    pub fn handled(&self) -> watch::Receiver<Handled> {
+        self.handled.subscribe()
+    }
+
+    /// Follows the log for ever. Handles events while `leading`; otherwise watches how far the leader has come.
+    pub async fn run(mut self, mut leading: watch::Receiver<bool>) {
+        loop {
+            let outcome =
+                if *leading.borrow_and_update() { self.lead(&leading).await } else { self.follow(&leading).await };
+            if let Err(error) = outcome {
+                tracing::warn!(%error, "process managers pause");
+                tokio::time::sleep(PAUSE_AFTER_FAULT).await;
+            }
+        }
+    }
+
+    async fn lead(&mut self, leading: &watch::Receiver<bool>) -> Result<(), LogError> {
+        let log = Arc::clone(self.bus.log());
+        let through = log.reader_position(READER).await?;
+        self.kept = (through, Instant::now());
+        self.handled.send_replace(Handled { through, produced: log.head().await? });
+        while *leading.borrow() {
+            let from = self.handled.borrow().through;
+            if self.step(&log, from).await? == from {
+                self.keep(&log, from).await?;
+                let _ = tokio::time::timeout(IDLE, log.grown(from)).await;
+            } else if self.kept.1.elapsed() > KEEP_INTERVAL {
+                let through = self.handled.borrow().through;
+                self.keep(&log, through).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn follow(&mut self, leading: &watch::Receiver<bool>) -> Result<(), LogError> {
+        let log = Arc::clone(self.bus.log());
+        while !*leading.borrow() {
+            // What the leader produced is not known here; the head is an upper bound.
+            let through = log.reader_position(READER).await?;
+            self.handled.send_replace(Handled { through, produced: log.head().await? });
+            tokio::time::sleep(KEEP_INTERVAL).await;
+        }
+        Ok(())
+    }
+
+    /// Handles one page; answers how far that came.
+    async fn step(&mut self, log: &Arc<dyn Log>, from: u64) -> Result<u64, LogError> {
+        let page = log.read_all(from, &self.consumed, EVENTS_PER_PAGE).await?;
+        let mut streams: BTreeMap<_, Vec<&Recorded>> = BTreeMap::new();
+        for event in &page.events {
+            streams.entry((&event.aggregate_type, &event.aggregate_id)).or_default().push(event);
+        }
+        let handling = streams.into_values().map(|events| self.handle(events));
+        let produced =
+            stream::iter(handling).buffer_unordered(STREAMS_AT_ONCE).fold(0, async |a: u64, b| a.max(b)).await;
+        self.handled.send_modify(|handled| {
+            handled.through = page.through;
+            handled.produced = handled.produced.max(produced);
+        });
+        Ok(page.through)
+    }
+
+    /// Handles the events of one stream in order.
+    async fn handle(&self, events: Vec<&Recorded>) -> u64 {
+        let mut produced = 0;
+        for event in events {
+            for process in self.processes.iter().filter(|process| process.consumes().contains(&&*event.aggregate_type))
+            {
+                produced = produced.max(self.react(process.as_ref(), event).await.unwrap_or(0));
+            }
+        }
+        produced
+    }
+
+    async fn react(&self, process: &dyn Process, event: &Recorded) -> Option<u64> {
+        loop {
+            match process.react(&self.bus, event).await {
+                Ok(produced) => return produced,
+                Err(ProcessError::Refused(reason)) => {
+                    tracing::error!(
+                        process = process.name(),
+                        position = event.position,
+                        reason,
+                        "a process was refused"
+                    );
+                    metrics::counter!("corelog_process_refusals_total", "process" => process.name()).increment(1);
+                    return None;
+                }
+                Err(ProcessError::Retry(reason)) => {
+                    tracing::warn!(
+                        process = process.name(),
+                        position = event.position,
+                        reason,
+                        "a process tries again"
+                    );
+                    tokio::time::sleep(PAUSE_AFTER_FAULT).await;
+                }
+            }
+        }
+    }
+
+    async fn keep(&mut self, log: &Arc<dyn Log>, position: u64) -> Result<(), LogError> {
+        if position > self.kept.0 {
+            log.keep_reader_position(READER, position).await?;
+        }
+        self.kept = (position, Instant::now());
+        Ok(())
+    }
+}

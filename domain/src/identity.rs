@@ -1,0 +1,9 @@
+//! Who may come in: users, their names, their roles, and the organisations they belong to.
+
+pub mod role;
+pub mod tenant;
+pub mod user;
+pub mod username;
+
+pub use role::Role;
+pub use user::user_id;

@@ -1,0 +1,3 @@
+//! What the installation itself keeps: number series and settings.
+
+pub mod number_series;

@@ -1,0 +1,5 @@
+//! Lists about money that users hold.
+
+pub mod balances;
+pub mod recharge_codes;
+pub mod recharge_records;

@@ -1,0 +1,196 @@
+//! The one runner: reads the log once and moves all projections along it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::event::Recorded;
+use domain::log::{Log, PAGE_EVENTS_MAX};
+use sea_orm::{DatabaseConnection, TransactionTrait};
+use tokio::sync::watch;
+
+use crate::checkpoint::{self, Checkpoint};
+use crate::projection::ProjectionError;
+use crate::projector::AnyProjector;
+
+const PAUSE_AFTER_FAULT: Duration = Duration::from_millis(250);
+/// How often a server that does not lead looks where the leader's projections are.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(5);
+
+/// What operators see of one projection.
+#[derive(Debug, Clone)]
+pub struct ProjectionStatus {
+    pub table: &'static str,
+    pub checkpoint: Checkpoint,
+    /// Why it stopped, when it did.
+    pub halted: Option<String>,
+}
+
+/// The state of all projections, by name.
+pub type Statuses = BTreeMap<&'static str, ProjectionStatus>;
+
+struct Running {
+    projector: Box<dyn AnyProjector>,
+    checkpoint: Checkpoint,
+    halted: Option<String>,
+}
+
+/// Moves all projections along the log, one transaction a batch.
+pub struct Runner {
+    log: Arc<dyn Log>,
+    db: DatabaseConnection,
+    running: Vec<Running>,
+    position: watch::Sender<u64>,
+    statuses: watch::Sender<Arc<Statuses>>,
+}
+
+impl Runner {
+    /// A runner over existing tables.
+    pub fn new(log: Arc<dyn Log>, db: DatabaseConnection, projectors: Vec<Box<dyn AnyProjector>>) -> Self {
+        let running = projectors
+            .into_iter()
+            .map(|projector| Running { projector, checkpoint: Checkpoint::default(), halted: None })
+            .collect();
+        Self { log, db, running, position: watch::Sender::new(0), statuses: watch::Sender::new(Arc::default()) }
+    }
+
+    /// The position that every projection has reached.
+    pub fn position(&self) -> watch::Receiver<u64> {
+        self.position.subscribe()
+    }
+
+    /// The state of every projection.
+    pub fn statuses(&self) -> watch::Receiver<Arc<Statuses>> {
+        self.statuses.subscribe()
+    }
+
+    /// Projects everything that is in the log now.
+    ///
+    /// # Errors
+    /// When the log or the read models do not answer.
+    pub async fn catch_up(&mut self) -> Result<(), ProjectionError> {
+        self.load_checkpoints().await?;
+        while self.step().await? {}
+        Ok(())
+    }
+
+    /// Follows the log for ever. Projects while `leading`; otherwise watches how far the leader has come.
+    pub async fn run(mut self, mut leading: watch::Receiver<bool>) {
+        loop {
+            let outcome =
+                if *leading.borrow_and_update() { self.lead(&leading).await } else { self.follow(&leading).await };
+            if let Err(error) = outcome {
+                tracing::warn!(%error, "projections pause");
+                tokio::time::sleep(PAUSE_AFTER_FAULT).await;
+            }
+        }
+    }
+
+    async fn lead(&mut self, leading: &watch::Receiver<bool>) -> Result<(), ProjectionError> {
+        self.load_checkpoints().await?;
+        while *leading.borrow() {
+            if !self.step().await? {
+                let grown = self.log.grown(self.reached());
+                // The pause only bounds how late a lost leadership is noticed.
+                let _ = tokio::time::timeout(Duration::from_secs(1), grown).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn follow(&mut self, leading: &watch::Receiver<bool>) -> Result<(), ProjectionError> {
+        while !*leading.borrow() {
+            for running in &mut self.running {
+                running.checkpoint = checkpoint::load(&self.db, running.projector.table()).await?;
+            }
+            self.publish();
+            tokio::time::sleep(FOLLOW_INTERVAL).await;
+        }
+        Ok(())
+    }
+
+    async fn load_checkpoints(&mut self) -> Result<(), ProjectionError> {
+        checkpoint::ensure(&self.db, self.running.iter().map(|running| running.projector.table())).await?;
+        for running in &mut self.running {
+            running.projector.forget();
+            running.checkpoint = checkpoint::load(&self.db, running.projector.table()).await?;
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Projects one page; `false` when there was nothing new.
+    async fn step(&mut self) -> Result<bool, ProjectionError> {
+        let from = self.reached();
+        let page = self.log.read_all(from, &[], PAGE_EVENTS_MAX).await?;
+        if page.through == from {
+            return Ok(false);
+        }
+        if let Err(error) = self.project(&page.events, page.through).await {
+            for running in &mut self.running {
+                running.projector.forget();
+            }
+            self.load_checkpoints().await?;
+            return Err(error);
+        }
+        self.publish();
+        Ok(true)
+    }
+
+    async fn project(&mut self, events: &[Recorded], through: u64) -> Result<(), ProjectionError> {
+        let mut moved = Vec::new();
+        let mut passed = Vec::new();
+        let txn = self.db.begin().await?;
+        for (index, running) in self.running.iter_mut().enumerate() {
+            if running.halted.is_some() || running.checkpoint.position >= through {
+                continue;
+            }
+            let since = running.checkpoint.position;
+            let fresh: Vec<&Recorded> = events
+                .iter()
+                .filter(|event| event.position > since && running.projector.consumes(&event.aggregate_type))
+                .collect();
+            let mut next = running.checkpoint.clone();
+            next.position = through;
+            if fresh.is_empty() {
+                passed.push(running.projector.table());
+            } else {
+                fresh.iter().for_each(|event| next.tally.add(event));
+                match running.projector.project(&txn, &fresh).await {
+                    Ok(()) => checkpoint::advance(&txn, running.projector.table(), &running.checkpoint, &next).await?,
+                    Err(ProjectionError::Decode(error)) => {
+                        tracing::error!(projection = running.projector.name(), %error, "a projection halts");
+                        running.projector.forget();
+                        running.halted = Some(error.to_string());
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            moved.push((index, next));
+        }
+        checkpoint::pass(&txn, passed, through).await?;
+        txn.commit().await?;
+        for (index, next) in moved {
+            self.running[index].checkpoint = next;
+        }
+        Ok(())
+    }
+
+    fn reached(&self) -> u64 {
+        self.running.iter().filter(|r| r.halted.is_none()).map(|r| r.checkpoint.position).min().unwrap_or(u64::MAX)
+    }
+
+    fn publish(&self) {
+        let statuses = self.running.iter().map(|running| {
+            let status = ProjectionStatus {
+                table: running.projector.table(),
+                checkpoint: running.checkpoint.clone(),
+                halted: running.halted.clone(),
+            };
+            (running.projector.name(), status)
+        });
+        self.statuses.send_replace(Arc::new(statuses.collect()));
+        self.position.send_replace(self.reached());
+    }
+}
