@@ -33,10 +33,10 @@ impl Source {
         self.text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().lines()
     }
 
-    /// The shipped lines without comments.
+    /// The shipped lines, comments left empty.
     pub(crate) fn code(&self) -> String {
-        let lines: Vec<&str> = self.shipped().filter(|line| !line.trim_start().starts_with("//")).collect();
-        lines.join("\n")
+        let is_comment = |line: &str| line.trim_start().starts_with("//");
+        self.shipped().map(|line| if is_comment(line) { "" } else { line }).collect::<Vec<_>>().join("\n")
     }
 }
 

@@ -67,11 +67,16 @@ fn no_lint_is_switched_off() {
     none_of(&find(&sources, &switches), "`allow` attributes");
 }
 
-/// Bad input gets an answer, so shipped code has no way to fall over.
+/// Bad input gets an answer, so shipped code has no way to fall over. What the compiler itself evaluates may, and
+/// `unreachable!` may stand where it says why.
 #[test]
 fn shipped_code_does_not_panic() {
-    let panics = [".unwrap()", ".expect(\"", "panic!(", "unreachable!(", "assert!("];
+    let panics = [".unwrap()", ".expect(\"", "panic!(", "unreachable!()", "assert!("];
+    let run = |line: &&str| !["const ", "pub const ", "pub(crate) const "].iter().any(|start| line.starts_with(start));
+    let without_constants = |source: Source| {
+        let text = source.code().lines().map(|line| if run(&line.trim()) { line } else { "" }).collect::<Vec<_>>();
+        Source { text: text.join("\n"), path: source.path }
+    };
     let shipped = crate_sources().into_iter().filter(|source| !source.is_tests() && !source.path.starts_with("tests/"));
-    let code: Vec<Source> = shipped.map(|source| Source { text: source.code(), path: source.path }).collect();
-    none_of(&find(&code, &panics), "code that can panic");
+    none_of(&find(&shipped.map(without_constants).collect::<Vec<_>>(), &panics), "code that can panic");
 }
