@@ -2,4 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails, and says where")]
 
+mod golden_events;
 mod miner_gateway;
+mod owl;
+mod tidy;
+mod tree;
