@@ -67,7 +67,7 @@ fn of_surface(app: &App, surface: Surface) -> Router {
     let router: Router<App> = routes(surface).into();
     router
         .method_not_allowed_fallback(method_not_allowed)
-        .route_layer(from_fn_with_state(pipeline, pipeline::serve))
+        .layer(from_fn_with_state(pipeline, pipeline::serve))
         .with_state(app.clone())
 }
 

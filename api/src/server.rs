@@ -114,8 +114,8 @@ impl Running {
     }
 
     /// What handlers reach.
-    pub fn app(&self) -> &Server {
-        &self.app
+    pub fn app(&self) -> App {
+        Arc::clone(&self.app)
     }
 
     /// Where the events and the read models are.

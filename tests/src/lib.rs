@@ -1,3 +1,8 @@
-//! placeholder
+//! What the tests share: a running server with a client, throw-away databases, simulated miners.
 
+#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on fails, and says where")]
+
+pub mod answer;
+pub mod databases;
+pub mod server;
 pub mod simulators;

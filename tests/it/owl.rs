@@ -1,0 +1,3 @@
+//! Scenarios of Owl Factory.
+
+mod recharge;

@@ -1,0 +1,156 @@
+//! Recharge codes: issued by administrators, redeemed by users.
+
+use api::surface::Surface;
+use domain::identity::role::Role;
+use domain::metadata::TenantId;
+use serde_json::{Value, json};
+use tests::databases::Engine;
+use tests::server::{Client, TestServer};
+use uuid::Uuid;
+
+async fn issue(admin: &Client, body: Value) -> Vec<String> {
+    let answer = admin.post("/api/recharge/codes", body).await.expect(200);
+    let codes = answer.at("/data/codes").as_array().unwrap();
+    codes.iter().map(|code| code["code"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_code_becomes_balance_sqlite() {
+    a_code_becomes_balance(Engine::Sqlite).await;
+}
+#[tokio::test]
+async fn a_code_becomes_balance_postgres() {
+    a_code_becomes_balance(Engine::Postgres).await;
+}
+async fn a_code_becomes_balance(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let (admin, user) = (server.admin(Surface::Owl), server.user(Surface::Owl));
+    let body = json!({ "amount": 100.5, "description": "welcome", "batch_size": 2, "max_uses": 1 });
+    let answer = admin.post("/api/recharge/codes", body).await.expect(200);
+    assert_eq!(answer.at("/success"), true);
+    assert_eq!(answer.at("/error_code"), &Value::Null);
+    assert_eq!(answer.at("/data/total_generated"), 2);
+    assert_eq!(answer.at("/data/total_amount"), 201.0);
+    for code in answer.at("/data/codes").as_array().unwrap() {
+        let code = code["code"].as_str().unwrap();
+        assert_eq!((code.len(), &code[..4]), (18, "OWL-"));
+        let redeemed = user.post("/api/recharge/redeem", json!({ "code": code.to_lowercase() })).await.expect(200);
+        assert_eq!(redeemed.at("/data/amount"), 100.5);
+    }
+    let records = user.get("/api/recharge/records").await.expect(200);
+    assert_eq!(records.at("/data/total"), 2);
+    assert_eq!(records.at("/items/0/amount"), 100.5);
+    let codes = admin.get("/api/recharge/codes?status=used").await.expect(200);
+    assert_eq!(codes.at("/data/items").as_array().unwrap().len(), 2);
+    assert_eq!(codes.at("/data/items/0/description"), "welcome");
+    assert_eq!(admin.get("/api/recharge/codes?status=active").await.expect(200).at("/total"), 0);
+}
+
+#[tokio::test]
+async fn the_balance_is_in_the_answer_and_adds_up() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let (admin, user) = (server.admin(Surface::Owl), server.user(Surface::Owl));
+    for (code, balance) in issue(&admin, json!({ "amount": 10, "batch_size": 3 })).await.iter().zip([10.0, 20.0, 30.0])
+    {
+        let answer = user.post("/api/recharge/redeem", json!({ "code": code })).await.expect(200);
+        assert_eq!(answer.at("/data/new_balance"), balance);
+    }
+}
+
+#[tokio::test]
+async fn sixty_four_clients_redeem_one_code_and_one_wins_sqlite() {
+    one_of_many_wins(Engine::Sqlite).await;
+}
+#[tokio::test]
+async fn sixty_four_clients_redeem_one_code_and_one_wins_postgres() {
+    one_of_many_wins(Engine::Postgres).await;
+}
+async fn one_of_many_wins(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let code = issue(&server.admin(Surface::Owl), json!({ "amount": 10 })).await.remove(0);
+    let attempts = (0..64).map(|_| {
+        let (user, body) = (server.user(Surface::Owl), json!({ "code": code }));
+        tokio::spawn(async move { user.post("/api/recharge/redeem", body).await })
+    });
+    let mut won = 0;
+    for attempt in attempts.collect::<Vec<_>>() {
+        let answer = attempt.await.unwrap();
+        if answer.status == 200 {
+            won += 1;
+        } else {
+            let refused = answer.expect(404);
+            assert_eq!(refused.at("/error_code"), "RESOURCE_NOT_FOUND");
+        }
+    }
+    assert_eq!(won, 1);
+}
+
+#[tokio::test]
+async fn a_repeated_request_gets_the_first_answer_and_moves_nothing() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let code = issue(&server.admin(Surface::Owl), json!({ "amount": 10 })).await.remove(0);
+    let user = server.user(Surface::Owl).with("Idempotency-Key", "once");
+    let first = user.post("/api/recharge/redeem", json!({ "code": code })).await.expect(200);
+    let head = server.head().await;
+    let again = user.post("/api/recharge/redeem", json!({ "code": code })).await.expect(200);
+    assert_eq!((first.json.clone(), again.header("idempotency-replayed")), (again.json.clone(), "true"));
+    let other = user.post("/api/recharge/redeem", json!({ "code": "OWL-2222-2222-2222" })).await.expect(422);
+    assert_eq!(other.at("/error_code"), "IDEMPOTENCY_KEY_REUSED");
+    assert_eq!(server.head().await, head);
+}
+
+#[tokio::test]
+async fn bad_input_is_refused_in_the_products_form_and_nothing_is_appended() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let (admin, user) = (server.admin(Surface::Owl), server.user(Surface::Owl));
+    let bodies = [
+        json!({}),
+        json!({ "amount": "ten" }),
+        json!({ "amount": -1 }),
+        json!({ "amount": 1, "batch_size": 1001 }),
+        json!({ "amount": 1, "max_uses": 0 }),
+        json!({ "amount": 1, "expires_at": "yesterday" }),
+        json!({ "amount": 1, "expires_at": "2020-01-01T00:00:00Z" }),
+        json!([1]),
+    ];
+    for body in bodies {
+        let answer = admin.post("/api/recharge/codes", body).await.expect(422);
+        assert_eq!(answer.at("/error_code"), "VALIDATION_ERROR");
+        assert_eq!(answer.at("/success"), false);
+    }
+    let missing = admin.post("/api/recharge/codes", json!({})).await.expect(422);
+    assert!(missing.at("/details/field_errors/amount/0").is_string());
+    admin.send(reqwest::Method::POST, "/api/recharge/codes", Some("{".into())).await.expect(422);
+    admin.send(reqwest::Method::POST, "/api/recharge/codes", Some("x".repeat(1_100_000))).await.expect(413);
+    user.post("/api/recharge/redeem", json!({ "code": "OWL-2222-2222-2222" })).await.expect(404);
+    user.send(reqwest::Method::DELETE, "/api/recharge/redeem", None).await.expect(405);
+    admin.get("/api/recharge/codes?status=odd").await.expect(422);
+    admin.get("/api/recharge/codes?page=x").await.expect(422);
+    assert_eq!(server.head().await, 0);
+}
+
+#[tokio::test]
+async fn tenants_and_roles_are_kept_apart() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let stranger = server.signed_in(Surface::Owl, Role::Owner, TenantId(Uuid::new_v4()));
+    let code = issue(&server.admin(Surface::Owl), json!({ "amount": 10 })).await.remove(0);
+    stranger.post("/api/recharge/redeem", json!({ "code": code })).await.expect(404);
+    assert_eq!(stranger.get("/api/recharge/codes").await.expect(200).at("/total"), 0);
+    server.user(Surface::Owl).get("/api/recharge/codes").await.expect(403);
+    server.anonymous().get("/api/recharge/codes").await.expect(401);
+    server.user(Surface::Zinnia).get("/api/recharge/records").await.expect(401);
+}
+
+#[tokio::test]
+async fn lists_answer_as_of_a_past_position() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let (admin, user) = (server.admin(Surface::Owl), server.user(Surface::Owl));
+    let code = issue(&admin, json!({ "amount": 10 })).await.remove(0);
+    let before = server.head().await;
+    user.post("/api/recharge/redeem", json!({ "code": code })).await.expect(200);
+    let then = admin.get(&format!("/api/recharge/codes?as_of={before}")).await.expect(200);
+    let now = admin.get("/api/recharge/codes").await.expect(200);
+    assert_eq!((then.at("/items/0/used_count"), now.at("/items/0/used_count")), (&json!(0), &json!(1)));
+    assert_eq!(user.get(&format!("/api/recharge/records?as_of={before}")).await.expect(200).at("/total"), 0);
+    admin.get("/api/recharge/codes?as_of=soon").await.expect(422);
+}

@@ -1,0 +1,143 @@
+//! A server in this process, on a free loopback port, with a database of its own.
+
+use std::net::SocketAddr;
+
+use api::auth::AuthUser;
+use api::config::{Config, Mode, Switch};
+use api::server::Running;
+use api::surface::Surface;
+use chrono::TimeDelta;
+use commands::Clock;
+use domain::identity::role::Role;
+use domain::log::Log;
+use domain::metadata::{TenantId, UserId};
+use reqwest::Method;
+use serde_json::Value;
+use std::sync::Arc;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::answer::Answer;
+use crate::databases::{Engine, PostgresDatabase};
+
+/// A running server. It stops with this value; its data go with it.
+pub struct TestServer {
+    pub log: Arc<dyn Log>,
+    pub models: projections::ReadModels,
+    address: SocketAddr,
+    app: api::app::App,
+    serving: JoinHandle<()>,
+    // Dropped after the server.
+    _data: TempDir,
+    _database: Option<PostgresDatabase>,
+}
+
+impl TestServer {
+    /// An empty server on `engine`, rate limits off.
+    pub async fn start(engine: Engine) -> Self {
+        let data = TempDir::new().unwrap();
+        let database = match engine {
+            Engine::Sqlite => None,
+            Engine::Postgres => Some(PostgresDatabase::create().await),
+        };
+        let config = Config {
+            data_dir: data.path().to_owned(),
+            database_url: database.as_ref().map(PostgresDatabase::url),
+            rate_limits: Switch::Off,
+            mode: Mode::Development,
+            ..Config::default()
+        };
+        let running = Running::start(config, Clock::system()).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (log, models, app) = (Arc::clone(&running.storage().log), running.storage().models.clone(), running.app());
+        let serving = tokio::spawn(async move { running.serve(listener, std::future::pending()).await.unwrap() });
+        Self { log, models, address, app, serving, _data: data, _database: database }
+    }
+
+    /// `http://127.0.0.1:<port>`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// A client of `surface` that is not signed in.
+    pub fn anonymous(&self) -> Client {
+        Client { http: reqwest::Client::new(), url: self.url(), token: None, headers: Vec::new() }
+    }
+
+    /// A client of `surface` with a token for a user of `role` in `tenant`, without a registration behind it.
+    pub fn signed_in(&self, surface: Surface, role: Role, tenant: TenantId) -> Client {
+        let user = AuthUser { id: UserId(Uuid::new_v4()), tenant, role, session: Uuid::new_v4() };
+        let token = self.app.tokens.access(&user, surface, self.app.clock().now(), TimeDelta::hours(1), Uuid::new_v4());
+        Client { token: Some(token.unwrap()), ..self.anonymous() }
+    }
+
+    /// An administrator of the default tenant.
+    pub fn admin(&self, surface: Surface) -> Client {
+        self.signed_in(surface, Role::Owner, TenantId::DEFAULT)
+    }
+
+    /// A plain user of the default tenant.
+    pub fn user(&self, surface: Surface) -> Client {
+        self.signed_in(surface, Role::User, TenantId::DEFAULT)
+    }
+
+    /// The highest position of the log: unchanged when nothing was appended.
+    pub async fn head(&self) -> u64 {
+        self.log.head().await.unwrap()
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// Somebody who calls the server.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    url: String,
+    token: Option<String>,
+    headers: Vec<(String, String)>,
+}
+
+impl Client {
+    /// The same client, sending one more header.
+    #[must_use]
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        let mut client = self.clone();
+        client.headers.push((name.to_owned(), value.to_owned()));
+        client
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, None).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send(Method::POST, path, Some(body.to_string())).await
+    }
+
+    pub async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send(Method::PUT, path, Some(body.to_string())).await
+    }
+
+    /// A request with any body, or none.
+    pub async fn send(&self, method: Method, path: &str, body: Option<String>) -> Answer {
+        let mut request = self.http.request(method, format!("{}{path}", self.url));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body);
+        }
+        Answer::read(request.send().await.unwrap()).await
+    }
+}
