@@ -29,6 +29,7 @@ impl Answer {
 
     /// Fails, showing the body, unless the status is `status`.
     #[track_caller]
+    #[expect(clippy::return_self_not_must_use, reason = "often the status is all that matters")]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "unexpected answer: {}", self.text);
         self

@@ -1,7 +1,6 @@
 //! A database of its own for each test.
 
 use sqlx::{Connection, PgConnection};
-use uuid::Uuid;
 
 /// Which engine a scenario runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +19,7 @@ impl PostgresDatabase {
     /// A fresh, empty database on the server that `tests/run` started.
     pub async fn create() -> Self {
         let admin_url = admin_url();
-        let name = format!("test_{}", Uuid::new_v4().simple());
+        let name = format!("test_{}", crate::fresh_id().simple());
         let mut admin = PgConnection::connect(&admin_url).await.unwrap();
         sqlx::query(&format!("create database {name}")).execute(&mut admin).await.unwrap();
         Self { admin_url, name }

@@ -6,3 +6,8 @@ pub mod answer;
 pub mod databases;
 pub mod server;
 pub mod simulators;
+
+/// An id that nothing else has.
+pub fn fresh_id() -> uuid::Uuid {
+    commands::Clock::system().new_id()
+}

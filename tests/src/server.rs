@@ -1,6 +1,7 @@
 //! A server in this process, on a free loopback port, with a database of its own.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use api::auth::AuthUser;
 use api::config::{Config, Mode, Switch};
@@ -13,14 +14,13 @@ use domain::log::Log;
 use domain::metadata::{TenantId, UserId};
 use reqwest::Method;
 use serde_json::Value;
-use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use uuid::Uuid;
 
 use crate::answer::Answer;
 use crate::databases::{Engine, PostgresDatabase};
+use crate::fresh_id;
 
 /// A running server. It stops with this value; its data go with it.
 pub struct TestServer {
@@ -69,8 +69,8 @@ impl TestServer {
 
     /// A client of `surface` with a token for a user of `role` in `tenant`, without a registration behind it.
     pub fn signed_in(&self, surface: Surface, role: Role, tenant: TenantId) -> Client {
-        let user = AuthUser { id: UserId(Uuid::new_v4()), tenant, role, session: Uuid::new_v4() };
-        let token = self.app.tokens.access(&user, surface, self.app.clock().now(), TimeDelta::hours(1), Uuid::new_v4());
+        let user = AuthUser { id: UserId(fresh_id()), tenant, role, session: fresh_id() };
+        let token = self.app.tokens.access(&user, surface, self.app.clock().now(), TimeDelta::hours(1), fresh_id());
         Client { token: Some(token.unwrap()), ..self.anonymous() }
     }
 
