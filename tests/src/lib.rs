@@ -4,6 +4,7 @@
 
 pub mod answer;
 pub mod databases;
+pub mod program;
 pub mod server;
 pub mod simulators;
 

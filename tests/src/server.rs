@@ -64,7 +64,7 @@ impl TestServer {
 
     /// A client of `surface` that is not signed in.
     pub fn anonymous(&self) -> Client {
-        Client { http: reqwest::Client::new(), url: self.url(), token: None, headers: Vec::new() }
+        Client::anonymous(self.address)
     }
 
     /// A client of `surface` with a token for a user of `role` in `tenant`, without a registration behind it.
@@ -106,6 +106,23 @@ pub struct Client {
 }
 
 impl Client {
+    /// Somebody who is not signed in.
+    pub fn anonymous(address: SocketAddr) -> Self {
+        Self { http: reqwest::Client::new(), url: format!("http://{address}"), token: None, headers: Vec::new() }
+    }
+
+    /// The same client, showing a token.
+    #[must_use]
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// The same client, calling another address.
+    #[must_use]
+    pub fn at(&self, address: SocketAddr) -> Self {
+        Self { token: self.token.clone(), headers: self.headers.clone(), ..Self::anonymous(address) }
+    }
+
     /// The same client, sending one more header.
     #[must_use]
     pub fn with(&self, name: &str, value: &str) -> Self {
@@ -126,8 +143,13 @@ impl Client {
         self.send(Method::PUT, path, Some(body.to_string())).await
     }
 
-    /// A request with any body, or none.
+    /// A request with any body, or none. Fails when the server does not answer.
     pub async fn send(&self, method: Method, path: &str, body: Option<String>) -> Answer {
+        self.try_send(method, path, body).await.unwrap()
+    }
+
+    /// A request that may find nobody, or be cut off.
+    pub async fn try_send(&self, method: Method, path: &str, body: Option<String>) -> Result<Answer, reqwest::Error> {
         let mut request = self.http.request(method, format!("{}{path}", self.url));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
@@ -138,6 +160,6 @@ impl Client {
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body);
         }
-        Answer::read(request.send().await.unwrap()).await
+        Answer::read(request.send().await?).await
     }
 }
