@@ -1,1 +1,4 @@
-//! placeholder
+//! What the tests and the benchmarks share.
+
+pub mod events;
+pub mod postgres;

@@ -1,0 +1,5 @@
+//! Every test that needs more than one crate, in one binary: it links once.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails, and says where")]
+
+mod log_contract;
