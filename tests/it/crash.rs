@@ -8,7 +8,7 @@ use reqwest::Method;
 use rust_decimal::Decimal;
 use serde_json::json;
 use tempfile::TempDir;
-use tests::databases::PostgresDatabase;
+use tests::postgres::Database;
 use tests::program::{Installation, Program};
 use tests::server::Client;
 use tokio::sync::mpsc;
@@ -28,7 +28,7 @@ async fn nothing_acknowledged_is_lost_in_fifty_kills_sqlite() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_in_fifty_kills_postgres() {
-    let (data, database) = (TempDir::new().unwrap(), PostgresDatabase::create().await);
+    let (data, database) = (TempDir::new().unwrap(), Database::create().await);
     let installation = Installation { data_dir: data.path().to_owned(), database_url: Some(database.url()) };
     kill_again_and_again(installation, 2).await;
 }

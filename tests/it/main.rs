@@ -4,6 +4,7 @@
 
 mod crash;
 mod golden_events;
+mod log_contract;
 mod miner_gateway;
 mod owl;
 mod tidy;

@@ -19,7 +19,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::answer::Answer;
-use crate::databases::{Engine, PostgresDatabase};
+use crate::engine::Engine;
+use crate::postgres::Database;
 use crate::fresh_id;
 
 /// A running server. It stops with this value; its data go with it.
@@ -31,7 +32,7 @@ pub struct TestServer {
     serving: JoinHandle<()>,
     // Dropped after the server.
     _data: TempDir,
-    _database: Option<PostgresDatabase>,
+    _database: Option<Database>,
 }
 
 impl TestServer {
@@ -40,11 +41,11 @@ impl TestServer {
         let data = TempDir::new().unwrap();
         let database = match engine {
             Engine::Sqlite => None,
-            Engine::Postgres => Some(PostgresDatabase::create().await),
+            Engine::Postgres => Some(Database::create().await),
         };
         let config = Config {
             data_dir: data.path().to_owned(),
-            database_url: database.as_ref().map(PostgresDatabase::url),
+            database_url: database.as_ref().map(Database::url),
             rate_limits: Switch::Off,
             mode: Mode::Development,
             ..Config::default()
