@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails, and says where")]
 
 mod crash;
+mod faults;
 mod golden_events;
 mod log_contract;
 mod miner_gateway;
 mod owl;
 mod tidy;
 mod tree;
+mod two_servers;
