@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails, and says where")]
 
 mod golden_events;
+mod hashinsight;
 mod miner_gateway;
 mod owl;
 mod tidy;
