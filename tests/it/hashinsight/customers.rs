@@ -27,7 +27,8 @@ async fn a_customer_is_created_and_listed(engine: Engine) {
     let created = admin.post("/crm/api/customer", body()).await.expect(200);
     let expected = json!({ "success": true, "customer_id": 1, "message": "Customer created successfully" });
     assert_eq!(created.json, expected);
-    let facts = json!({ "name": "Second", "customer_type": "enterprise", "mining_capacity": 10.5, "electricity_cost": 0.05 });
+    let facts =
+        json!({ "name": "Second", "customer_type": "enterprise", "mining_capacity": 10.5, "electricity_cost": 0.05 });
     admin.post("/crm/api/customer", facts).await.expect(200);
 
     let listed = admin.get("/crm/api/customers").await.expect(200);

@@ -54,7 +54,10 @@ async fn a_deal_goes_through_its_stages(engine: Engine) {
     assert_eq!((changed.at("/message"), changed.at("/deal_id")), (&json!("Deal updated successfully"), &json!(1)));
     let seen = newest(&admin).await;
     assert_eq!((seen.at("/deals/0/stage"), seen.at("/deals/0/probability")), (&json!("negotiation"), &json!(70)));
-    assert_eq!((seen.at("/deals/0/amount"), seen.at("/deals/0/expected_close")), (&json!(60_000.5), &json!("2025-04-01")));
+    assert_eq!(
+        (seen.at("/deals/0/amount"), seen.at("/deals/0/expected_close")),
+        (&json!(60_000.5), &json!("2025-04-01"))
+    );
 
     admin.put(&path, json!({ "stage": "won" })).await.expect(200);
     assert_eq!(newest(&admin).await.at("/deals/0/probability"), 100);
@@ -116,7 +119,9 @@ async fn bad_input_is_refused_in_the_products_form_and_nothing_is_appended() {
     }
     let unknown = admin.post("/crm/api/deal", with("customer_id", json!(99))).await.expect(404);
     assert_eq!(unknown.at("/error"), "resource_not_found");
-    for body in [json!({ "probability": 256 }), json!({ "stage": "odd" }), json!({ "amount": -5 }), json!({ "customer_id": 2 })] {
+    for body in
+        [json!({ "probability": 256 }), json!({ "stage": "odd" }), json!({ "amount": -5 }), json!({ "customer_id": 2 })]
+    {
         admin.put(&path, body).await.expect(400);
     }
     admin.put("/crm/api/deal/99", json!({ "stage": "won" })).await.expect(404);
