@@ -3,6 +3,7 @@
 //! They follow the log from a kept position. A command caused by an event carries the event's id as its key, so an
 //! event that is handled again after a crash causes nothing twice. They do not run in a replay.
 
+pub mod convert_won_lead;
 pub mod credit_balance_on_redeem;
 
 use std::collections::BTreeMap;
@@ -77,7 +78,7 @@ impl From<LogError> for ProcessError {
 
 /// Every process manager there is. A new one is one line here.
 pub fn all() -> Vec<Box<dyn Process>> {
-    vec![Box::new(credit_balance_on_redeem::CreditBalanceOnRedeem)]
+    vec![Box::new(convert_won_lead::ConvertWonLead), Box::new(credit_balance_on_redeem::CreditBalanceOnRedeem)]
 }
 
 /// Runs all process managers of this server.

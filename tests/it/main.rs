@@ -5,6 +5,7 @@
 mod crash;
 mod faults;
 mod golden_events;
+mod hashinsight;
 mod log_contract;
 mod miner_gateway;
 mod owl;
