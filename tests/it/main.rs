@@ -5,5 +5,7 @@
 mod golden_events;
 mod miner_gateway;
 mod owl;
+mod platform;
+mod routes;
 mod tidy;
 mod tree;
