@@ -20,8 +20,8 @@ use tokio::task::JoinHandle;
 
 use crate::answer::Answer;
 use crate::engine::Engine;
-use crate::postgres::Database;
 use crate::fresh_id;
+use crate::postgres::Database;
 
 /// A running server. It stops with this value; its data go with it.
 pub struct TestServer {
