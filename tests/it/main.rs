@@ -9,6 +9,8 @@ mod hashinsight;
 mod log_contract;
 mod miner_gateway;
 mod owl;
+mod platform;
+mod routes;
 mod tidy;
 mod tree;
 mod two_servers;
