@@ -5,7 +5,7 @@ use domain::identity::role::Role;
 use domain::metadata::TenantId;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::databases::Engine;
+use tests::engine::Engine;
 use tests::server::TestServer;
 use uuid::Uuid;
 

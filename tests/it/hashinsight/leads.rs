@@ -6,7 +6,7 @@ use domain::metadata::TenantId;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tests::answer::Answer;
-use tests::databases::Engine;
+use tests::engine::Engine;
 use tests::server::{Client, TestServer};
 use uuid::Uuid;
 
