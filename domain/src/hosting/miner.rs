@@ -36,6 +36,9 @@ pub enum MinerEvent {
     PowerChanged {
         hashing: bool,
         command_id: Uuid,
+        site_id: i64,
+        /// What plans count on, not what was measured.
+        power_w: f64,
     },
     MaintenanceBegan,
     MaintenanceEnded,
@@ -126,6 +129,7 @@ pub struct Machine {
     pub site_id: i64,
     pub model_id: i64,
     pub ip_address: Option<IpAddr>,
+    pub power_w: f64,
     /// As far as commands have shown; a new miner counts as running.
     pub hashing: bool,
     pub in_maintenance: bool,
@@ -139,8 +143,9 @@ impl Decider for Miner {
                 Self::Registered { .. } => Err(MinerError::AlreadyRegistered),
             },
             MinerCommand::RecordPower { hashing, command_id } => {
-                let changes = self.registered()?.hashing != hashing;
-                Ok(if changes { vec![MinerEvent::PowerChanged { hashing, command_id }] } else { vec![] })
+                let Machine { site_id, power_w, hashing: before, .. } = *self.registered()?;
+                let changed = MinerEvent::PowerChanged { hashing, command_id, site_id, power_w };
+                Ok(if before == hashing { vec![] } else { vec![changed] })
             }
             MinerCommand::BeginMaintenance => {
                 let begins = !self.registered()?.in_maintenance;
@@ -187,9 +192,15 @@ impl cqrs_es::Aggregate for Miner {
 
     fn apply(&mut self, event: MinerEvent) {
         match event {
-            MinerEvent::Registered { site_id, model_id, ip_address, .. } => {
-                *self =
-                    Self::Registered(Machine { site_id, model_id, ip_address, hashing: true, in_maintenance: false });
+            MinerEvent::Registered { site_id, model_id, ip_address, power_w, .. } => {
+                *self = Self::Registered(Machine {
+                    site_id,
+                    model_id,
+                    ip_address,
+                    power_w,
+                    hashing: true,
+                    in_maintenance: false,
+                });
             }
             MinerEvent::PowerChanged { hashing, .. } => {
                 if let Some(machine) = self.machine_mut() {
@@ -251,7 +262,7 @@ mod tests {
         MinerCommand::RecordPower { hashing, command_id: Uuid::from_u128(5) }
     }
     fn changed(hashing: bool) -> MinerEvent {
-        MinerEvent::PowerChanged { hashing, command_id: Uuid::from_u128(5) }
+        MinerEvent::PowerChanged { hashing, command_id: Uuid::from_u128(5), site_id: 4, power_w: 3_500.0 }
     }
     fn given(events: Vec<MinerEvent>) -> cqrs_es::test::AggregateTestExecutor<Miner> {
         TestFramework::with(Now(DateTime::UNIX_EPOCH)).given(events)
@@ -333,7 +344,9 @@ mod tests {
         );
         assert_eq!(
             serde_json::to_value(changed(false)).unwrap(),
-            json!({"power_changed": {"hashing": false, "command_id": "00000000-0000-0000-0000-000000000005"}})
+            json!({"power_changed": {
+                "hashing": false, "command_id": "00000000-0000-0000-0000-000000000005", "site_id": 4, "power_w": 3500.0,
+            }})
         );
         assert_eq!(serde_json::to_value(MinerEvent::MaintenanceBegan).unwrap(), json!("maintenance_began"));
         assert_eq!(serde_json::to_value(MinerEvent::MaintenanceEnded).unwrap(), json!("maintenance_ended"));

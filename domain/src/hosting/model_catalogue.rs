@@ -3,6 +3,8 @@
 //! Source: public catalogues and shop lists, gathered in August 2026, tolerance about 5 %; not confirmed by the makers.
 //! An id is stored in events: it is never given to another model.
 
+use super::miner_order::MinerOrder;
+
 /// Where the figures come from, for whoever is shown one of them.
 pub const SOURCE: &str = "public catalogues, August 2026, nameplate figures, tolerance about 5 %";
 
@@ -13,6 +15,17 @@ pub enum Maker {
     Whatsminer,
     Avalon,
     Sealminer,
+}
+
+impl Maker {
+    /// Whether stock firmware of this maker takes the order, as far as this program can speak to it.
+    pub fn takes(self, order: &MinerOrder) -> bool {
+        match self {
+            Self::Antminer => true,
+            Self::Whatsminer => !matches!(order, MinerOrder::SetFan { .. }),
+            Self::Avalon | Self::Sealminer => false,
+        }
+    }
 }
 
 /// One model as its plate describes it.
@@ -135,6 +148,14 @@ mod tests {
                 model.efficiency_jth()
             );
         }
+    }
+
+    #[test]
+    fn fans_are_set_on_antminers_only_and_other_makers_are_not_spoken_to() {
+        let fan = MinerOrder::SetFan { speed_percent: Some(80) };
+        assert!(Maker::Antminer.takes(&fan) && !Maker::Whatsminer.takes(&fan));
+        assert!(Maker::Whatsminer.takes(&MinerOrder::Shutdown));
+        assert!(!Maker::Avalon.takes(&MinerOrder::Start) && !Maker::Sealminer.takes(&MinerOrder::Restart));
     }
 
     #[test]

@@ -52,7 +52,8 @@ pub struct SiteDetails {
     pub location: String,
     /// Power the site can give to miners.
     pub capacity_mw: f64,
-    pub electricity_usd_per_kwh: Decimal,
+    /// Not known when nobody said it.
+    pub electricity_usd_per_kwh: Option<Decimal>,
     pub operator_name: Option<String>,
     pub contact_email: Option<String>,
 }
@@ -178,8 +179,7 @@ impl SiteDetails {
         if !(self.capacity_mw > 0.0 && self.capacity_mw <= CAPACITY_MW_MAX) {
             return Err(SiteError::CapacityOutOfRange);
         }
-        let rate = self.electricity_usd_per_kwh;
-        if rate.is_sign_negative() || rate > ELECTRICITY_USD_PER_KWH_MAX || rate.normalize().scale() > 6 {
+        if !self.electricity_usd_per_kwh.is_none_or(rate_fits) {
             return Err(SiteError::RateOutOfRange);
         }
         if self.operator_name.as_deref().is_some_and(|name| !text_fits(name)) {
@@ -190,6 +190,11 @@ impl SiteDetails {
         }
         Ok(())
     }
+}
+
+/// Whether electricity can cost this much, in USD a kilowatt hour.
+pub fn rate_fits(rate: Decimal) -> bool {
+    !rate.is_sign_negative() && rate <= ELECTRICITY_USD_PER_KWH_MAX && rate.normalize().scale() <= 6
 }
 
 fn is_email(text: &str) -> bool {
@@ -282,7 +287,7 @@ mod tests {
             name: "New Mining Farm".into(),
             location: "Wyoming".into(),
             capacity_mw: 10.0,
-            electricity_usd_per_kwh: Decimal::new(4, 2),
+            electricity_usd_per_kwh: Some(Decimal::new(4, 2)),
             operator_name: Some("Operator Name".into()),
             contact_email: Some("operator@example.com".into()),
         }
@@ -316,7 +321,7 @@ mod tests {
             refused(SiteDetails { capacity_mw, ..details() }, SiteError::CapacityOutOfRange);
         }
         for rate in [Decimal::new(-1, 2), Decimal::from(11), Decimal::new(1, 7)] {
-            refused(SiteDetails { electricity_usd_per_kwh: rate, ..details() }, SiteError::RateOutOfRange);
+            refused(SiteDetails { electricity_usd_per_kwh: Some(rate), ..details() }, SiteError::RateOutOfRange);
         }
         refused(SiteDetails { operator_name: Some(long), ..details() }, SiteError::OperatorOutOfRange);
         for email in ["", "operator", "@example.com", "a@b@c", "a b@c"] {

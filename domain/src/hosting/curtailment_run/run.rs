@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::plan::{Plan, check_text};
+use super::plan::{ExecutionMode, Plan, check_text};
 use super::target::{Progress, TargetOutcome, TargetState};
 use super::{CurtailmentRunError, CurtailmentRunEvent, RestoreCause};
 use crate::hosting::miner_command::RunStep;
@@ -42,6 +42,8 @@ impl Phase {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     pub phase: Phase,
+    pub mode: ExecutionMode,
+    pub starts_at: DateTime<Utc>,
     pub ends_at: DateTime<Utc>,
     pub attempts_max: u32,
     pub targets: BTreeMap<i64, Progress>,
@@ -157,6 +159,8 @@ impl Run {
         let targets = plan.targets.iter().map(|target| (target.miner_id, Progress::planned(target.power_w)));
         Self {
             phase: Phase::Planned,
+            mode: plan.mode,
+            starts_at: plan.starts_at,
             ends_at: plan.ends_at,
             attempts_max: plan.attempts_max,
             targets: targets.collect(),

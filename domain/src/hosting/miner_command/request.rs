@@ -24,7 +24,7 @@ pub struct MinerFacts {
 pub(super) fn can_be_told(miner: &MinerFacts, order: &MinerOrder, force: bool) -> Result<IpAddr, MinerCommandError> {
     check(order)?;
     if !miner.supported {
-        return Err(MinerCommandError::Unsupported { order: word(order) });
+        return Err(MinerCommandError::Unsupported { order: order.name() });
     }
     let address = miner.address.ok_or(MinerCommandError::NoAddress)?;
     match order {
@@ -35,17 +35,6 @@ pub(super) fn can_be_told(miner: &MinerFacts, order: &MinerOrder, force: bool) -
         | MinerOrder::Restart
         | MinerOrder::SetPool { .. }
         | MinerOrder::SetFan { .. } => Ok(address),
-    }
-}
-
-/// The word that requests and answers use for an order.
-pub fn word(order: &MinerOrder) -> &'static str {
-    match order {
-        MinerOrder::Restart => "restart",
-        MinerOrder::Shutdown => "shutdown",
-        MinerOrder::Start => "start",
-        MinerOrder::SetPool { .. } => "set_pool",
-        MinerOrder::SetFan { .. } => "set_fan",
     }
 }
 
