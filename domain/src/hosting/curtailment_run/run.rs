@@ -7,8 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::{ExecutionMode, Plan, check_text};
 use super::target::{Progress, TargetOutcome, TargetState};
-use super::{CurtailmentRunError, CurtailmentRunEvent, RestoreCause};
+use super::{CurtailmentRunCommand, CurtailmentRunError, CurtailmentRunEvent, RestoreCause};
 use crate::hosting::miner_command::RunStep;
+
+/// Why a run that nobody started is given up.
+const PASSED: &str = "its time passed before it was started";
 
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +55,36 @@ pub struct Run {
 }
 
 impl Run {
+    /// Whether nothing more will happen.
+    pub fn is_over(&self) -> bool {
+        match self.phase {
+            Phase::Completed | Phase::CompletedWithFailures | Phase::Cancelled => true,
+            Phase::Planned | Phase::Executing | Phase::Active | Phase::Restoring => false,
+        }
+    }
+
+    /// What the passing of time calls for at `now`.
+    pub fn due(&self, now: DateTime<Utc>) -> Option<CurtailmentRunCommand> {
+        match self.phase {
+            Phase::Planned if self.ends_at <= now => {
+                Some(CurtailmentRunCommand::Cancel { reason: Some(PASSED.to_owned()) })
+            }
+            Phase::Planned if self.mode == ExecutionMode::Auto && self.starts_at <= now => {
+                Some(CurtailmentRunCommand::Start)
+            }
+            Phase::Executing | Phase::Active if self.mode != ExecutionMode::Manual && self.ends_at <= now => {
+                Some(CurtailmentRunCommand::End)
+            }
+            Phase::Planned
+            | Phase::Executing
+            | Phase::Active
+            | Phase::Restoring
+            | Phase::Completed
+            | Phase::CompletedWithFailures
+            | Phase::Cancelled => None,
+        }
+    }
+
     pub(super) fn start(&self, now: DateTime<Utc>) -> Result<Vec<CurtailmentRunEvent>, CurtailmentRunError> {
         if self.phase != Phase::Planned {
             return Err(self.wrong_state());

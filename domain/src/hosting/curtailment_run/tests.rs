@@ -1,11 +1,10 @@
-//! What each command makes of each state, and the stored form of each event.
+//! What each command makes of each state.
 
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use cqrs_es::test::TestFramework;
 use rust_decimal::Decimal;
-use serde_json::json;
 
 use super::plan::ExecutionMode;
 use super::target::PlannedTarget;
@@ -291,50 +290,24 @@ fn an_ended_run_stays_as_it_is() {
 }
 
 #[test]
-fn stored_form() {
-    let stored = |event: CurtailmentRunEvent| serde_json::to_value(event).unwrap();
-    let target = |id: i64, serial: &str| {
-        json!({
-            "miner_id": id, "serial_number": serial, "model_id": 1, "customer_id": null, "hashrate_ths": 200.0,
-            "power_w": 3500.0, "power_source": "nameplate", "daily_profit_usd": null,
-        })
+fn time_starts_and_ends_a_run_unless_an_operator_does() {
+    let run = |mode, events: &[CurtailmentRunEvent]| {
+        let mut run = CurtailmentRun::default();
+        let planned = CurtailmentRunEvent::Planned { id: 3, plan: Box::new(Plan { mode, ..plan() }) };
+        for event in std::iter::once(&planned).chain(events) {
+            cqrs_es::Aggregate::apply(&mut run, event.clone());
+        }
+        let CurtailmentRun::Planned(run) = run else { panic!("not planned") };
+        run
     };
-    assert_eq!(
-        stored(planned()),
-        json!({"planned": {"id": 3, "plan": {
-            "site_id": 4, "name": null, "strategy": "efficiency_first", "mode": "auto", "target_reduction_kw": 6.0,
-            "expected_reduction_kw": 7.0, "targets": [target(1, "MINER-001"), target(2, "MINER-002")],
-            "excluded": {"maintenance": 1},
-            "economics": {
-                "duration_hours": 24.0, "electricity_usd_per_kwh": "0.05", "market": null, "power_saved_kwh": 168.0,
-                "cost_saved_usd": "8.4", "btc_lost": null, "revenue_lost_usd": null, "net_savings_usd": null,
-            },
-            "starts_at": "2023-11-14T22:13:20Z", "ends_at": "2023-11-15T22:13:20Z", "attempts_max": 2,
-        }}})
-    );
-    assert_eq!(stored(started()), json!({"started": {"miner_ids": [1, 2]}}));
-    assert_eq!(
-        stored(moved(1, RunStep::Restore, TargetState::RestoreFailed, 2, Some("gone"))),
-        json!({"target_moved": {
-            "miner_id": 1, "step": "restore", "state": "restore_failed", "attempt": 2, "why": "gone",
-        }})
-    );
-    assert_eq!(stored(activated(7.0, 2, 0)), json!({"activated": {"reduction_kw": 7.0, "confirmed": 2, "failed": 0}}));
-    assert_eq!(
-        stored(restore(RestoreCause::Ended, &[1])),
-        json!({"restore_started": {"cause": "ended", "miner_ids": [1]}})
-    );
-    assert_eq!(
-        stored(restore(cancelled_by_somebody(), &[])),
-        json!({"restore_started": {"cause": {"cancelled": {"reason": "price fell"}}, "miner_ids": []}})
-    );
-    assert_eq!(stored(CurtailmentRunEvent::Completed), json!("completed"));
-    assert_eq!(
-        stored(CurtailmentRunEvent::CompletedWithFailures { failures: 2 }),
-        json!({"completed_with_failures": {"failures": 2}})
-    );
-    assert_eq!(
-        stored(CurtailmentRunEvent::Cancelled { reason: None, failures: 1 }),
-        json!({"cancelled": {"reason": null, "failures": 1}})
-    );
+    let due = |run: &Run, hours| run.due(noon() + TimeDelta::hours(hours)).map(|command| format!("{command:?}"));
+    let (auto, manual) = (run(ExecutionMode::Auto, &[]), run(ExecutionMode::Manual, &[]));
+    assert_eq!((due(&auto, -1), due(&auto, 0)), (None, Some("Start".into())));
+    assert_eq!((due(&manual, 0), due(&auto, 24)), (None, due(&manual, 24)));
+    assert!(due(&auto, 24).unwrap().starts_with("Cancel"));
+    let started = |mode| run(mode, &[started()]);
+    assert_eq!(due(&started(ExecutionMode::Auto), 23), None);
+    assert_eq!(due(&started(ExecutionMode::SemiAuto), 24), Some("End".into()));
+    assert_eq!(due(&started(ExecutionMode::Manual), 24), None);
+    assert!(run(ExecutionMode::Auto, &[CurtailmentRunEvent::Completed]).is_over() && !auto.is_over());
 }
