@@ -133,8 +133,8 @@ impl Refusal for CurtailmentRunError {
 
 #[derive(Debug, Clone)]
 pub enum CurtailmentRunCommand {
-    /// Writes the plan down; nothing is told to any miner yet.
-    Plan { id: i64, plan: Box<Plan> },
+    /// Writes the plan down, and with `start` lets the orders to stop go out at once.
+    Plan { id: i64, plan: Box<Plan>, start: bool },
     /// Lets the orders to stop go out.
     Start,
     /// What became of the order to one target.
@@ -160,9 +160,10 @@ impl Decider for CurtailmentRun {
         now: DateTime<Utc>,
     ) -> Result<Vec<CurtailmentRunEvent>, CurtailmentRunError> {
         match (self, command) {
-            (Self::Unknown, CurtailmentRunCommand::Plan { id, plan }) => {
+            (Self::Unknown, CurtailmentRunCommand::Plan { id, plan, start }) => {
                 plan.check(now)?;
-                Ok(vec![CurtailmentRunEvent::Planned { id, plan }])
+                let started = start.then(|| Run::of(&plan).start(now)).transpose()?.unwrap_or_default();
+                Ok(std::iter::once(CurtailmentRunEvent::Planned { id, plan }).chain(started).collect())
             }
             (Self::Planned(_), CurtailmentRunCommand::Plan { .. }) => Err(CurtailmentRunError::AlreadyPlanned),
             (

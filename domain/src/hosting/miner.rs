@@ -224,7 +224,6 @@ impl cqrs_es::Aggregate for Miner {
 #[cfg(test)]
 mod tests {
     use cqrs_es::test::TestFramework;
-    use serde_json::json;
 
     use super::*;
 
@@ -330,25 +329,5 @@ mod tests {
         given(vec![registered(), first, second]).when(end.clone()).then_expect_events(vec![]);
         given(vec![]).when(begin).then_expect_error(MinerError::NotFound);
         given(vec![]).when(end).then_expect_error(MinerError::NotFound);
-    }
-
-    #[test]
-    fn stored_form() {
-        assert_eq!(
-            serde_json::to_value(registered()).unwrap(),
-            json!({"registered": {
-                "id": 7, "serial_number": "MINER-001", "model_id": 1, "site_id": 4, "customer_id": 9,
-                "ip_address": "192.168.1.100", "location_slot": "A1-01", "hashrate_ths": 200.0,
-                "hashrate_source": "nameplate", "power_w": 3500.0, "power_source": "nameplate",
-            }})
-        );
-        assert_eq!(
-            serde_json::to_value(changed(false)).unwrap(),
-            json!({"power_changed": {
-                "hashing": false, "command_id": "00000000-0000-0000-0000-000000000005", "site_id": 4, "power_w": 3500.0,
-            }})
-        );
-        assert_eq!(serde_json::to_value(MinerEvent::MaintenanceBegan).unwrap(), json!("maintenance_began"));
-        assert_eq!(serde_json::to_value(MinerEvent::MaintenanceEnded).unwrap(), json!("maintenance_ended"));
     }
 }

@@ -333,7 +333,6 @@ impl cqrs_es::Aggregate for MinerCommand {
 #[cfg(test)]
 mod tests {
     use cqrs_es::test::TestFramework;
-    use serde_json::json;
     use uuid::Uuid;
 
     use super::*;
@@ -504,44 +503,5 @@ mod tests {
             why: "ä".repeat(WHY_CHARS_MAX),
         };
         given(vec![requested(MinerOrder::Shutdown)]).when(long).then_expect_events(vec![short]);
-    }
-
-    #[test]
-    fn stored_form() {
-        let run = json!({"plan_id": 3, "step": "curtail"});
-        let stored = |event: MinerCommandEvent| serde_json::to_value(event).unwrap();
-        assert_eq!(
-            stored(requested(MinerOrder::SetFan { speed_percent: Some(80) })),
-            json!({"requested": {
-                "miner_id": 7, "order": {"order": "set_fan", "speed_percent": 80}, "address": "127.0.0.11",
-                "requested_by": "00000000-0000-0000-0000-000000000001", "run": run,
-            }})
-        );
-        assert_eq!(
-            stored(dispatched()),
-            json!({"dispatched": {"miner_id": 7, "run": run, "acknowledged": true, "tries": 1, "before": null}})
-        );
-        let reading = |is_mining: bool, hashrate: f64| {
-            json!({
-                "read_at": "1970-01-01T00:00:00Z", "is_mining": is_mining, "hashrate_ths": hashrate, "power_w": null,
-                "temperature_max_c": 75.2,
-            })
-        };
-        assert_eq!(
-            stored(confirmed()),
-            json!({"confirmed": {
-                "miner_id": 7, "run": run, "order": {"order": "shutdown"}, "observation": reading(false, 0.0),
-            }})
-        );
-        assert_eq!(
-            stored(drifted()),
-            json!({"drifted": {
-                "miner_id": 7, "run": run, "why": "still mining", "observation": reading(true, 195.5),
-            }})
-        );
-        assert_eq!(
-            stored(failed()),
-            json!({"failed": {"miner_id": 7, "run": run, "reason": "unreachable", "why": "nobody there"}})
-        );
     }
 }

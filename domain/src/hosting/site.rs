@@ -278,7 +278,6 @@ impl cqrs_es::Aggregate for Site {
 #[cfg(test)]
 mod tests {
     use cqrs_es::test::TestFramework;
-    use serde_json::json;
 
     use super::*;
 
@@ -354,21 +353,5 @@ mod tests {
         given(vec![created(), online]).when(go_online.clone()).then_expect_events(vec![]);
         given(vec![]).when(go_online).then_expect_error(SiteError::NotFound);
         assert_eq!(SiteStatus::of_word("maintenance"), Some(SiteStatus::Maintenance));
-    }
-
-    #[test]
-    fn stored_form() {
-        let details = json!({
-            "name": "New Mining Farm", "location": "Wyoming", "capacity_mw": 10.0, "electricity_usd_per_kwh": "0.04",
-            "operator_name": "Operator Name", "contact_email": "operator@example.com",
-        });
-        assert_eq!(
-            serde_json::to_value(created()).unwrap(),
-            json!({"created": {"id": 1, "slug": "new-site", "details": details}})
-        );
-        let changed = SiteEvent::Changed { details: super::tests::details() };
-        assert_eq!(serde_json::to_value(changed).unwrap(), json!({"changed": {"details": details}}));
-        let status = SiteEvent::StatusChanged { status: SiteStatus::Offline };
-        assert_eq!(serde_json::to_value(status).unwrap(), json!({"status_changed": {"status": "offline"}}));
     }
 }

@@ -146,7 +146,6 @@ impl cqrs_es::Aggregate for UniqueName {
 #[cfg(test)]
 mod tests {
     use cqrs_es::test::TestFramework;
-    use serde_json::json;
 
     use super::*;
 
@@ -192,17 +191,5 @@ mod tests {
         assert_eq!(id(NameOf::Miner, "SN-1"), "00000000-0000-0000-0000-000000000001/serial_number/sn-1");
         assert_eq!(id(NameOf::Miner, "SN-1"), id(NameOf::Miner, "sn-1"));
         assert_ne!(id(NameOf::Miner, "a"), id(NameOf::Site, "a"));
-    }
-
-    #[test]
-    fn stored_form() {
-        assert_eq!(
-            serde_json::to_value(taken(1, 0)).unwrap(),
-            json!({"taken": {"holder": 1, "taken_at": "2023-11-14T22:13:20Z"}})
-        );
-        assert_eq!(
-            serde_json::to_value(UniqueNameEvent::Freed { holder: 1 }).unwrap(),
-            json!({"freed": {"holder": 1}})
-        );
     }
 }

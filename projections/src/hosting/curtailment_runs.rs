@@ -6,8 +6,8 @@ use domain::hosting::curtailment_run::plan::Plan;
 use domain::hosting::curtailment_run::run::Phase;
 use domain::hosting::curtailment_run::{CurtailmentRun, CurtailmentRunEvent, RestoreCause};
 use domain::metadata::TenantId;
-use sea_orm::QueryOrder;
 use sea_orm::entity::prelude::*;
+use sea_orm::{QueryOrder, QueryTrait};
 
 use crate::page::{Page, Paging, page};
 use crate::projection::Projection;
@@ -169,6 +169,14 @@ fn reason(cause: &RestoreCause) -> Option<String> {
     }
 }
 
+/// Which runs of a tenant a list shows.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Filter<'a> {
+    pub site_id: Option<i64>,
+    pub plan_id: Option<i64>,
+    pub status: Option<&'a str>,
+}
+
 /// The runs of a tenant, newest first.
 ///
 /// # Errors
@@ -176,24 +184,14 @@ fn reason(cause: &RestoreCause) -> Option<String> {
 pub async fn list(
     db: &impl ConnectionTrait,
     tenant: TenantId,
-    site_id: Option<i64>,
-    status: Option<&str>,
+    filter: Filter<'_>,
     paging: Paging,
 ) -> Result<Page<Model>, DbErr> {
-    let mut select = Entity::find().filter(Column::Tenant.eq(tenant.to_string())).order_by_desc(Column::Id);
-    if let Some(site_id) = site_id {
-        select = select.filter(Column::SiteId.eq(site_id));
-    }
-    if let Some(status) = status {
-        select = select.filter(Column::Status.eq(status));
-    }
+    let select = Entity::find()
+        .filter(Column::Tenant.eq(tenant.to_string()))
+        .apply_if(filter.site_id, |select, id| select.filter(Column::SiteId.eq(id)))
+        .apply_if(filter.plan_id, |select, id| select.filter(Column::Id.eq(id)))
+        .apply_if(filter.status, |select, status| select.filter(Column::Status.eq(status)))
+        .order_by_desc(Column::Id);
     page(db, select, paging).await
-}
-
-/// One run of a tenant.
-///
-/// # Errors
-/// What the database said.
-pub async fn find(db: &impl ConnectionTrait, tenant: TenantId, id: i64) -> Result<Option<Model>, DbErr> {
-    Entity::find_by_id(id).filter(Column::Tenant.eq(tenant.to_string())).one(db).await
 }

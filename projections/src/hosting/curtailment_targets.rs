@@ -117,20 +117,11 @@ fn planned(key: &str, plan_id: i64, plan: &Plan, recorded: &Recorded) -> Option<
     })
 }
 
-/// The targets of some runs, by run and miner.
+/// The targets of a run in the order of their miners.
 ///
 /// # Errors
 /// What the database said.
-pub async fn of_runs(
-    db: &impl ConnectionTrait,
-    tenant: TenantId,
-    plan_ids: impl IntoIterator<Item = i64>,
-) -> Result<Vec<Model>, DbErr> {
-    Entity::find()
-        .filter(Column::Tenant.eq(tenant.to_string()))
-        .filter(Column::PlanId.is_in(plan_ids))
-        .order_by_asc(Column::PlanId)
-        .order_by_asc(Column::MinerId)
-        .all(db)
-        .await
+pub async fn of_run(db: &impl ConnectionTrait, tenant: TenantId, plan_id: i64) -> Result<Vec<Model>, DbErr> {
+    let targets = Entity::find().filter(Column::Tenant.eq(tenant.to_string()));
+    targets.filter(Column::PlanId.eq(plan_id)).order_by_asc(Column::MinerId).all(db).await
 }

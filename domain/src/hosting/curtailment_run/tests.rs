@@ -116,9 +116,11 @@ fn with(mut events: Vec<CurtailmentRunEvent>, more: &[CurtailmentRunEvent]) -> V
 
 #[test]
 fn a_run_is_planned_once_and_started_once() {
-    let command = || CurtailmentRunCommand::Plan { id: 3, plan: Box::new(plan()) };
+    let command = || CurtailmentRunCommand::Plan { id: 3, plan: Box::new(plan()), start: false };
     given(vec![]).when(command()).then_expect_events(vec![planned()]);
     given(vec![planned()]).when(command()).then_expect_error(CurtailmentRunError::AlreadyPlanned);
+    let at_once = CurtailmentRunCommand::Plan { id: 3, plan: Box::new(plan()), start: true };
+    given(vec![]).when(at_once).then_expect_events(vec![planned(), started()]);
     given(vec![planned()]).when(CurtailmentRunCommand::Start).then_expect_events(vec![started()]);
     given(vec![planned(), started()])
         .when(CurtailmentRunCommand::Start)
@@ -128,7 +130,9 @@ fn a_run_is_planned_once_and_started_once() {
 #[test]
 fn impossible_plans_are_refused() {
     let refused = |plan: Plan, error| {
-        given(vec![]).when(CurtailmentRunCommand::Plan { id: 3, plan: Box::new(plan) }).then_expect_error(error);
+        given(vec![])
+            .when(CurtailmentRunCommand::Plan { id: 3, plan: Box::new(plan), start: true })
+            .then_expect_error(error);
     };
     refused(Plan { targets: vec![], ..plan() }, CurtailmentRunError::TargetsOutOfRange);
     refused(Plan { targets: vec![target(1), target(1)], ..plan() }, CurtailmentRunError::TargetsOutOfRange);
