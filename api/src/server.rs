@@ -6,7 +6,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use commands::gateways::GatewayRunner;
+use commands::gateways::curtailment_clock::CurtailmentClock;
+use commands::gateways::miner_orders::MinerOrders;
+use commands::gateways::miners::AsicMiners;
+use commands::gateways::{Gateway, GatewayRunner};
 use commands::log::{PostgresLog, PostgresOptions, SqliteLog};
 use commands::processes::{self, ProcessRunner};
 use commands::{Clock, CommandBus, Readers};
@@ -20,7 +23,7 @@ use tokio::task::JoinSet;
 use crate::app::{App, Server};
 use crate::as_of::PastLists;
 use crate::auth::Tokens;
-use crate::config::{Config, Switch};
+use crate::config::{Config, MinerSettings, Switch};
 use crate::limits::Limits;
 use crate::router::router;
 use crate::secrets::Secrets;
@@ -121,7 +124,7 @@ impl Running {
         let mut readers = JoinSet::new();
         readers.spawn(projections.run(storage.leading.clone()));
         readers.spawn(processes.run(storage.leading.clone()));
-        for gateway in gateways() {
+        for gateway in gateways(&app.config.miners) {
             readers.spawn(GatewayRunner::new(Arc::clone(&bus), gateway).run(storage.leading.clone()));
         }
         Ok(Self { app, storage, readers })
@@ -155,8 +158,9 @@ impl Running {
 }
 
 /// Every gateway there is. A new one is one line here.
-fn gateways() -> Vec<Arc<dyn commands::gateways::Gateway>> {
-    vec![]
+fn gateways(miners: &MinerSettings) -> Vec<Arc<dyn Gateway>> {
+    let asic = Arc::new(AsicMiners::new(miners.conversation()));
+    vec![Arc::new(CurtailmentClock), Arc::new(MinerOrders::new(asic, miners.credentials(), miners.orders()))]
 }
 
 fn secrets(config: &Config) -> Result<Secrets, StartError> {

@@ -6,6 +6,11 @@ use crate::billing::recharge_records::RechargeRecords;
 use crate::crm::customers::Customers;
 use crate::crm::deals::Deals;
 use crate::crm::leads::Leads;
+use crate::hosting::curtailment_runs::CurtailmentRuns;
+use crate::hosting::curtailment_targets::CurtailmentTargets;
+use crate::hosting::miner_commands::MinerCommands;
+use crate::hosting::miners::Miners;
+use crate::hosting::sites::Sites;
 use crate::projector::{AnyProjector, Projector};
 
 /// Fresh projectors of all read models.
@@ -17,5 +22,10 @@ pub fn catalogue() -> Vec<Box<dyn AnyProjector>> {
         Projector::<Leads>::boxed(),
         Projector::<Customers>::boxed(),
         Projector::<Deals>::boxed(),
+        Projector::<Sites>::boxed(),
+        Projector::<Miners>::boxed(),
+        Projector::<MinerCommands>::boxed(),
+        Projector::<CurtailmentRuns>::boxed(),
+        Projector::<CurtailmentTargets>::boxed(),
     ]
 }

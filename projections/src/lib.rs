@@ -14,6 +14,7 @@ pub mod scratch;
 
 pub mod billing;
 pub mod crm;
+pub mod hosting;
 
 pub use catalogue::catalogue;
 pub use database::ReadModels;

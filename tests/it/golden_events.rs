@@ -10,6 +10,9 @@ use std::sync::Arc;
 use chrono::DateTime;
 use domain::billing::{balance::Balance, recharge_code::RechargeCode};
 use domain::crm::{customer::Customer, deal::Deal, lead::Lead};
+use domain::hosting::{
+    curtailment_run::CurtailmentRun, miner::Miner, miner_command::MinerCommand, site::Site, unique_name::UniqueName,
+};
 use domain::identity::{tenant::Tenant, user::User, username::Username};
 use domain::platform::number_series::NumberSeries;
 use domain::{Decider, EventNames, Recorded, TenantId};
@@ -23,6 +26,11 @@ const FIXTURES: &str = "tests/fixtures/events";
 #[test]
 fn balance() {
     golden::<Balance>();
+}
+
+#[test]
+fn curtailment_run() {
+    golden::<CurtailmentRun>();
 }
 
 #[test]
@@ -41,6 +49,16 @@ fn lead() {
 }
 
 #[test]
+fn miner() {
+    golden::<Miner>();
+}
+
+#[test]
+fn miner_command() {
+    golden::<MinerCommand>();
+}
+
+#[test]
 fn number_series() {
     golden::<NumberSeries>();
 }
@@ -51,8 +69,18 @@ fn recharge_code() {
 }
 
 #[test]
+fn site() {
+    golden::<Site>();
+}
+
+#[test]
 fn tenant() {
     golden::<Tenant>();
+}
+
+#[test]
+fn unique_name() {
+    golden::<UniqueName>();
 }
 
 #[test]
