@@ -4,6 +4,7 @@
 //! log, and drives it until an event ends it; after a restart it takes up what was not ended. An effect may therefore
 //! happen twice when the server dies between the effect and its record, never zero times. No replay causes an effect.
 
+pub mod market;
 pub mod miners;
 
 use std::collections::{BTreeMap, HashSet};

@@ -3,6 +3,7 @@
 //! They follow the log from a kept position. A command caused by an event carries the event's id as its key, so an
 //! event that is handled again after a crash causes nothing twice. They do not run in a replay.
 
+pub mod carry_out_decisions_of_strategies;
 pub mod credit_balance_on_redeem;
 
 use std::collections::BTreeMap;
@@ -73,7 +74,10 @@ impl From<LogError> for ProcessError {
 
 /// Every process manager there is. A new one is one line here.
 pub fn all() -> Vec<Box<dyn Process>> {
-    vec![Box::new(credit_balance_on_redeem::CreditBalanceOnRedeem)]
+    vec![
+        Box::new(credit_balance_on_redeem::CreditBalanceOnRedeem),
+        Box::new(carry_out_decisions_of_strategies::CarryOutDecisionsOfStrategies),
+    ]
 }
 
 /// Runs all process managers of this server.

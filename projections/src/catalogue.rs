@@ -4,8 +4,18 @@ use crate::billing::balances::Balances;
 use crate::billing::recharge_codes::RechargeCodes;
 use crate::billing::recharge_records::RechargeRecords;
 use crate::projector::{AnyProjector, Projector};
+use crate::trading::decisions::Decisions;
+use crate::trading::exchange_accounts::ExchangeAccounts;
+use crate::trading::quant_strategies::QuantStrategies;
 
 /// Fresh projectors of all read models.
 pub fn catalogue() -> Vec<Box<dyn AnyProjector>> {
-    vec![Projector::<RechargeCodes>::boxed(), Projector::<RechargeRecords>::boxed(), Projector::<Balances>::boxed()]
+    vec![
+        Projector::<RechargeCodes>::boxed(),
+        Projector::<RechargeRecords>::boxed(),
+        Projector::<Balances>::boxed(),
+        Projector::<ExchangeAccounts>::boxed(),
+        Projector::<QuantStrategies>::boxed(),
+        Projector::<Decisions>::boxed(),
+    ]
 }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::aggregate::{Decider, Now, write_decision};
 use crate::event_names;
+use crate::metadata::UserId;
 use crate::refusal::{Refusal, RefusalKind};
 use crate::trading::order::OrderOutcome;
 use crate::trading::verdict::Deliberation;
@@ -16,6 +17,7 @@ use crate::trading::verdict::Deliberation;
 pub enum DecisionEvent {
     Recorded {
         strategy_id: Uuid,
+        user_id: UserId,
         account_id: Uuid,
         /// Which cycle of the strategy, from 1.
         cycle: u64,
@@ -57,7 +59,7 @@ impl Refusal for DecisionError {
 #[derive(Debug, Clone)]
 pub enum DecisionCommand {
     /// Keeps a decision; a second time changes nothing.
-    Record { strategy_id: Uuid, account_id: Uuid, cycle: u64, deliberation: Box<Deliberation> },
+    Record { strategy_id: Uuid, user_id: UserId, account_id: Uuid, cycle: u64, deliberation: Box<Deliberation> },
     /// Keeps what came of its order; a second time changes nothing.
     Report { outcome: OrderOutcome },
 }
@@ -77,8 +79,10 @@ pub enum Decision {
 impl Decider for Decision {
     fn decide(&self, command: DecisionCommand, _now: DateTime<Utc>) -> Result<Vec<DecisionEvent>, DecisionError> {
         match command {
-            DecisionCommand::Record { strategy_id, account_id, cycle, deliberation } => match self {
-                Self::Unknown => Ok(vec![DecisionEvent::Recorded { strategy_id, account_id, cycle, deliberation }]),
+            DecisionCommand::Record { strategy_id, user_id, account_id, cycle, deliberation } => match self {
+                Self::Unknown => {
+                    Ok(vec![DecisionEvent::Recorded { strategy_id, user_id, account_id, cycle, deliberation }])
+                }
                 Self::Recorded { .. } | Self::Executed => Ok(vec![]),
             },
             DecisionCommand::Report { outcome } => match self {
@@ -157,6 +161,7 @@ mod tests {
     fn record(deliberation: Deliberation) -> DecisionCommand {
         DecisionCommand::Record {
             strategy_id: Uuid::from_u128(1),
+            user_id: UserId(Uuid::from_u128(9)),
             account_id: Uuid::from_u128(2),
             cycle: 1,
             deliberation: Box::new(deliberation),
@@ -165,6 +170,7 @@ mod tests {
     fn recorded(deliberation: Deliberation) -> DecisionEvent {
         DecisionEvent::Recorded {
             strategy_id: Uuid::from_u128(1),
+            user_id: UserId(Uuid::from_u128(9)),
             account_id: Uuid::from_u128(2),
             cycle: 1,
             deliberation: Box::new(deliberation),

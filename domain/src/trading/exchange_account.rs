@@ -24,8 +24,6 @@ pub use exchange::{CredentialKind, Credentials, Exchange};
 pub const NAME_LENGTH_MAX: usize = 100;
 /// Longest sealed text of credentials.
 pub const SEALED_LENGTH_MAX: usize = 20_000;
-/// Fields of the events that nobody but the gateway of the exchange may read.
-pub const SECRET_FIELDS: &[&str] = &["sealed_credentials"];
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -108,6 +106,8 @@ pub enum ExchangeAccount {
 }
 
 impl Decider for ExchangeAccount {
+    const SECRET_FIELDS: &'static [&'static str] = &["sealed_credentials"];
+
     fn decide(
         &self,
         command: ExchangeAccountCommand,

@@ -58,6 +58,7 @@ pub enum QuantStrategyEvent {
         /// From 1.
         cycle: u64,
         decision_id: Uuid,
+        user_id: UserId,
         account_id: Uuid,
         deliberation: Box<Deliberation>,
     },
@@ -163,8 +164,7 @@ impl cqrs_es::Aggregate for QuantStrategy {
     }
 
     fn apply(&mut self, event: QuantStrategyEvent) {
-        if let QuantStrategyEvent::Created { name, description, symbol, config, account_id, capital, .. } = event {
-            let draft = LiveStrategy::new(name, description, symbol, config, account_id, capital);
+        if let Some(draft) = LiveStrategy::created(&event) {
             *self = Self::Live(Box::new(draft));
         } else if event == QuantStrategyEvent::Deleted {
             *self = Self::Deleted;

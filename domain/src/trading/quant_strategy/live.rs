@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::metadata::UserId;
 use crate::trading::candle::Symbol;
 use crate::trading::config::StrategyConfig;
 use crate::trading::order::OrderOutcome;
@@ -23,6 +24,7 @@ struct PendingCycle {
 /// A strategy that exists.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LiveStrategy {
+    user_id: UserId,
     name: String,
     description: String,
     symbol: Symbol,
@@ -36,17 +38,25 @@ pub struct LiveStrategy {
 }
 
 impl LiveStrategy {
-    pub(super) fn new(
-        name: String,
-        description: String,
-        symbol: Symbol,
-        config: StrategyConfig,
-        account_id: Option<Uuid>,
-        capital: Option<Capital>,
-    ) -> Self {
-        let runtime = RuntimeState::fresh(&config);
-        let status = StrategyStatus::Draft;
-        Self { name, description, symbol, config, account_id, capital, status, runtime, cycles: 0, pending: None }
+    /// The draft that `event` makes, when it is the first event of a strategy.
+    pub(super) fn created(event: &QuantStrategyEvent) -> Option<Self> {
+        let QuantStrategyEvent::Created { user_id, name, description, symbol, config, account_id, capital } = event
+        else {
+            return None;
+        };
+        Some(Self {
+            user_id: *user_id,
+            name: name.clone(),
+            description: description.clone(),
+            symbol: symbol.clone(),
+            config: config.clone(),
+            account_id: *account_id,
+            capital: *capital,
+            status: StrategyStatus::Draft,
+            runtime: RuntimeState::fresh(config),
+            cycles: 0,
+            pending: None,
+        })
     }
 
     /// Other rules or another account would leave what is held without an owner.
@@ -117,6 +127,7 @@ impl LiveStrategy {
         let started = QuantStrategyEvent::CycleStarted {
             cycle,
             decision_id,
+            user_id: self.user_id,
             account_id,
             deliberation: Box::new(Deliberation {
                 verdict,
