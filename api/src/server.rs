@@ -21,6 +21,7 @@ use crate::as_of::PastLists;
 use crate::auth::Tokens;
 use crate::config::{Config, Switch};
 use crate::limits::Limits;
+use crate::market;
 use crate::router::router;
 use crate::secrets::Secrets;
 
@@ -30,7 +31,7 @@ use crate::secrets::Secrets;
 pub struct StartError(pub String);
 
 impl StartError {
-    fn because(what: &str, error: &dyn std::fmt::Display) -> Self {
+    pub(crate) fn because(what: &str, error: &dyn std::fmt::Display) -> Self {
         Self(format!("{what}: {error}"))
     }
 }
@@ -96,6 +97,7 @@ impl Running {
     pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
         let storage = Storage::open(&config).await?;
         let secrets = secrets(&config)?;
+        let market = market::open(&config).await?;
         let bus = Arc::new(CommandBus::new(Arc::clone(&storage.log), clock));
         let mut projections = Runner::new(Arc::clone(&storage.log), storage.models.write.clone(), catalogue());
         if *storage.leading.borrow() {
@@ -108,6 +110,7 @@ impl Running {
             statuses: projections.statuses(),
             models: storage.models.clone(),
             past: PastLists::default(),
+            market,
             tokens: Tokens::new(&secrets),
             limits: Limits::new(config.rate_limits == Switch::On),
             metrics: PrometheusBuilder::new().build_recorder().handle(),

@@ -12,6 +12,7 @@ use domain::billing::{balance::Balance, recharge_code::RechargeCode};
 use domain::crm::{customer::Customer, deal::Deal, lead::Lead};
 use domain::identity::{tenant::Tenant, user::User, username::Username};
 use domain::platform::number_series::NumberSeries;
+use domain::trading::{decision::Decision, exchange_account::ExchangeAccount, quant_strategy::QuantStrategy};
 use domain::{Decider, EventNames, Recorded, TenantId};
 use serde_json::Value;
 use uuid::Uuid;
@@ -36,6 +37,16 @@ fn deal() {
 }
 
 #[test]
+fn decision() {
+    golden::<Decision>();
+}
+
+#[test]
+fn exchange_account() {
+    golden::<ExchangeAccount>();
+}
+
+#[test]
 fn lead() {
     golden::<Lead>();
 }
@@ -43,6 +54,11 @@ fn lead() {
 #[test]
 fn number_series() {
     golden::<NumberSeries>();
+}
+
+#[test]
+fn quant_strategy() {
+    golden::<QuantStrategy>();
 }
 
 #[test]

@@ -101,3 +101,149 @@ impl CarryOutDecisionsOfStrategies {
 fn id_of(event: &Recorded) -> Result<Uuid, ProcessError> {
     event.aggregate_id.parse().map_err(|_| ProcessError::Refused(format!("{} is no id", event.aggregate_id)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use chrono::{DateTime, TimeDelta, Utc};
+    use domain::aggregate::Decider;
+    use domain::log::Log;
+    use domain::metadata::{Metadata, TenantId, UserId};
+    use domain::trading::candle::{Candle, Timeframe};
+    use domain::trading::config::StrategyType;
+    use domain::trading::exchange_account::{Credentials, Exchange};
+    use domain::trading::quant_strategy::{CycleInput, StrategyDraft};
+    use domain::trading::strategy_status::StrategyStatus;
+    use domain::trading::verdict::AccountSnapshot;
+    use rust_decimal::Decimal;
+    use serde_json::{Map, json};
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::log::MemoryLog;
+
+    const ACCOUNT: Uuid = Uuid::from_u128(1);
+    const STRATEGY: Uuid = Uuid::from_u128(2);
+    const DECISION: Uuid = Uuid::from_u128(3);
+
+    fn noon() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_735_732_800, 0).unwrap()
+    }
+
+    async fn give<A: Decider>(bus: &CommandBus, id: Uuid, command: A::Command) {
+        let metadata = Metadata::of(TenantId::DEFAULT, "user:1", "bitrun", Uuid::nil());
+        bus.execute::<A>(&id.to_string(), command, &CommandContext::new(metadata)).await.unwrap();
+    }
+
+    fn settings() -> Map<String, serde_json::Value> {
+        json!({ "order_amount": 100, "interval_minutes": 60 }).as_object().unwrap().clone()
+    }
+
+    /// A bus with an account of this balance and a strategy that has just decided to buy.
+    async fn decided(initial_balance: i64) -> CommandBus {
+        let bus = CommandBus::new(Arc::new(MemoryLog::new()), Clock::reading(noon));
+        let user_id = UserId(Uuid::from_u128(9));
+        let open = ExchangeAccountCommand::Open {
+            user_id,
+            name: "Paper".into(),
+            exchange: Exchange::Paper,
+            is_testnet: false,
+            credentials: Credentials::default(),
+            initial_balance: Some(initial_balance.into()),
+        };
+        give::<ExchangeAccount>(&bus, ACCOUNT, open).await;
+        let draft = StrategyDraft {
+            name: "BTC".into(),
+            description: String::new(),
+            config: settings(),
+            account_id: Some(ACCOUNT),
+            capital: None,
+        };
+        let (kind, symbol) = (StrategyType::Dca, "BTC/USDT".to_owned());
+        give::<QuantStrategy>(&bus, STRATEGY, QuantStrategyCommand::Create { user_id, symbol, kind, draft }).await;
+        let activate = QuantStrategyCommand::ChangeStatus { to: StrategyStatus::Active, connection_error: None };
+        give::<QuantStrategy>(&bus, STRATEGY, activate).await;
+        give::<QuantStrategy>(&bus, STRATEGY, QuantStrategyCommand::StartCycle(input())).await;
+        bus
+    }
+
+    fn input() -> CycleInput {
+        let price = Decimal::from(100_000);
+        let open_time = noon() - TimeDelta::hours(1);
+        let candle = Candle { open_time, open: price, high: price, low: price, close: price, volume: Decimal::ONE };
+        CycleInput {
+            decision_id: DECISION,
+            timeframe: Timeframe::OneHour,
+            candles: Arc::new([candle]),
+            account: AccountSnapshot::default(),
+            latency_ms: 0,
+        }
+    }
+
+    /// Lets the process react to at most `events` events from the beginning of the log on, as after a restart.
+    async fn react(bus: &CommandBus, events: usize) {
+        for position in 0..events as u64 {
+            let page = bus.log().read_all(position, &[], 1).await.unwrap();
+            let Some(event) = page.events.first() else { return };
+            CarryOutDecisionsOfStrategies.react(bus, event).await.unwrap();
+        }
+    }
+
+    async fn names(bus: &CommandBus) -> Vec<String> {
+        let events = bus.log().read_all(0, &[], 100).await.unwrap().events;
+        events.iter().map(|event| event.event_type.to_string()).collect()
+    }
+
+    const BEFORE: [&str; 4] = [
+        "exchange_account.opened",
+        "quant_strategy.created",
+        "quant_strategy.status_changed",
+        "quant_strategy.cycle_started",
+    ];
+
+    #[tokio::test]
+    async fn a_cycle_ends_once_wherever_it_was_interrupted() {
+        for interrupted_after in 0..10 {
+            let bus = decided(10_000).await;
+            react(&bus, interrupted_after).await;
+            react(&bus, 100).await;
+            react(&bus, 100).await;
+            let rest =
+                ["decision.recorded", "exchange_account.filled", "decision.executed", "quant_strategy.cycle_completed"];
+            assert_eq!(names(&bus).await, [&BEFORE[..], &rest[..]].concat(), "interrupted after {interrupted_after}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_ends_the_cycle_too() {
+        let bus = decided(50).await;
+        react(&bus, 100).await;
+        let rest = [
+            "decision.recorded",
+            "exchange_account.order_refused",
+            "decision.executed",
+            "quant_strategy.cycle_completed",
+            "quant_strategy.status_changed",
+        ];
+        assert_eq!(names(&bus).await, [&BEFORE[..], &rest[..]].concat());
+    }
+
+    #[tokio::test]
+    async fn an_account_deleted_in_between_ends_the_cycle_and_stops_the_strategy() {
+        let bus = decided(10_000).await;
+        give::<ExchangeAccount>(&bus, ACCOUNT, ExchangeAccountCommand::Delete).await;
+        react(&bus, 100).await;
+        assert_eq!(
+            names(&bus).await[5..][1..],
+            [
+                "exchange_account.order_refused",
+                "decision.executed",
+                "quant_strategy.cycle_completed",
+                "quant_strategy.status_changed",
+            ]
+        );
+        let (strategy, _) = bus.load::<QuantStrategy>(&STRATEGY.to_string()).await.unwrap();
+        assert!(strategy.decide(QuantStrategyCommand::StartCycle(input()), noon()).is_err());
+    }
+}

@@ -64,8 +64,8 @@ pub struct MarketSnapshot {
     pub rsi: Option<(Decimal, Decimal)>,
 }
 
-/// The account as it stood before the decision, valued at the market snapshot's price.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// The account as it stood before the decision, valued at the last known prices.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct AccountSnapshot {
     pub equity: Decimal,
     pub available_balance: Decimal,

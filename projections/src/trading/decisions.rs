@@ -133,6 +133,14 @@ pub async fn list(
     ordered.limit(wanted.limit).offset(wanted.offset).all(db).await
 }
 
+/// One decision of one user.
+///
+/// # Errors
+/// What the database said.
+pub async fn find(db: &impl ConnectionTrait, tenant: TenantId, user: UserId, id: Uuid) -> Result<Option<Model>, DbErr> {
+    of(tenant, user, &Wanted::default()).filter(Column::Id.eq(id.to_string())).one(db).await
+}
+
 /// How many decisions there are, whatever the limit.
 ///
 /// # Errors
