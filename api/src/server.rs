@@ -25,6 +25,7 @@ use crate::as_of::PastLists;
 use crate::auth::Tokens;
 use crate::config::{Config, MinerSettings, Switch};
 use crate::limits::Limits;
+use crate::market;
 use crate::router::router;
 use crate::secrets::Secrets;
 
@@ -34,7 +35,7 @@ use crate::secrets::Secrets;
 pub struct StartError(pub String);
 
 impl StartError {
-    fn because(what: &str, error: &dyn std::fmt::Display) -> Self {
+    pub(crate) fn because(what: &str, error: &dyn std::fmt::Display) -> Self {
         Self(format!("{what}: {error}"))
     }
 }
@@ -102,6 +103,7 @@ impl Running {
     pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
         let storage = Storage::open(&config).await?;
         let secrets = secrets(&config)?;
+        let market = market::open(&config).await?;
         let bus = Arc::new(CommandBus::new(Arc::clone(&storage.log), clock));
         let mut projections = Runner::new(Arc::clone(&storage.log), storage.models.write.clone(), catalogue());
         if *storage.leading.borrow() {
@@ -114,6 +116,7 @@ impl Running {
             statuses: projections.statuses(),
             models: storage.models.clone(),
             past: PastLists::default(),
+            market,
             tokens: Tokens::new(&secrets),
             limits: Limits::new(config.rate_limits == Switch::On),
             metrics: PrometheusBuilder::new().build_recorder().handle(),

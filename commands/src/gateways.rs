@@ -6,6 +6,7 @@
 
 pub mod curtailment_clock;
 pub mod miner_orders;
+pub mod market;
 pub mod miners;
 
 use std::collections::{BTreeMap, HashSet};

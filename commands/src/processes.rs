@@ -4,6 +4,7 @@
 //! event that is handled again after a crash causes nothing twice. They do not run in a replay.
 
 pub mod convert_won_lead;
+pub mod carry_out_decisions_of_strategies;
 pub mod credit_balance_on_redeem;
 pub mod report_miner_commands_to_curtailment;
 pub mod switch_miner_on_confirmed_command;
@@ -87,6 +88,7 @@ pub fn all() -> Vec<Box<dyn Process>> {
         Box::new(tell_miners_of_curtailment::TellMinersOfCurtailment),
         Box::new(report_miner_commands_to_curtailment::ReportMinerCommandsToCurtailment),
         Box::new(switch_miner_on_confirmed_command::SwitchMinerOnConfirmedCommand),
+        Box::new(carry_out_decisions_of_strategies::CarryOutDecisionsOfStrategies),
     ]
 }
 

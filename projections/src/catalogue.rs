@@ -12,6 +12,9 @@ use crate::hosting::miner_commands::MinerCommands;
 use crate::hosting::miners::Miners;
 use crate::hosting::sites::Sites;
 use crate::projector::{AnyProjector, Projector};
+use crate::trading::decisions::Decisions;
+use crate::trading::exchange_accounts::ExchangeAccounts;
+use crate::trading::quant_strategies::QuantStrategies;
 
 /// Fresh projectors of all read models.
 pub fn catalogue() -> Vec<Box<dyn AnyProjector>> {
@@ -27,5 +30,8 @@ pub fn catalogue() -> Vec<Box<dyn AnyProjector>> {
         Projector::<MinerCommands>::boxed(),
         Projector::<CurtailmentRuns>::boxed(),
         Projector::<CurtailmentTargets>::boxed(),
+        Projector::<ExchangeAccounts>::boxed(),
+        Projector::<QuantStrategies>::boxed(),
+        Projector::<Decisions>::boxed(),
     ]
 }

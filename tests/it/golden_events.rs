@@ -15,6 +15,7 @@ use domain::hosting::{
 };
 use domain::identity::{tenant::Tenant, user::User, username::Username};
 use domain::platform::number_series::NumberSeries;
+use domain::trading::{decision::Decision, exchange_account::ExchangeAccount, quant_strategy::QuantStrategy};
 use domain::{Decider, EventNames, Recorded, TenantId};
 use serde_json::Value;
 use uuid::Uuid;
@@ -44,6 +45,16 @@ fn deal() {
 }
 
 #[test]
+fn decision() {
+    golden::<Decision>();
+}
+
+#[test]
+fn exchange_account() {
+    golden::<ExchangeAccount>();
+}
+
+#[test]
 fn lead() {
     golden::<Lead>();
 }
@@ -61,6 +72,11 @@ fn miner_command() {
 #[test]
 fn number_series() {
     golden::<NumberSeries>();
+}
+
+#[test]
+fn quant_strategy() {
+    golden::<QuantStrategy>();
 }
 
 #[test]
