@@ -2,7 +2,7 @@
 
 use api::surface::Surface;
 use serde_json::{Value, json};
-use tests::databases::Engine;
+use tests::engine::Engine;
 use tests::server::{Client, TestServer};
 
 async fn recharge_codes(admin: &Client) -> Value {
