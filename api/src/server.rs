@@ -15,6 +15,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use projections::{ReadModels, Runner, catalogue};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::app::{App, Server};
 use crate::as_of::PastLists;
@@ -86,6 +87,8 @@ impl Storage {
 pub struct Running {
     app: App,
     storage: Storage,
+    /// The readers; they end with this value.
+    readers: JoinSet<()>,
 }
 
 impl Running {
@@ -115,12 +118,13 @@ impl Running {
             config,
             bus: Arc::clone(&bus),
         });
-        tokio::spawn(projections.run(storage.leading.clone()));
-        tokio::spawn(processes.run(storage.leading.clone()));
+        let mut readers = JoinSet::new();
+        readers.spawn(projections.run(storage.leading.clone()));
+        readers.spawn(processes.run(storage.leading.clone()));
         for gateway in gateways() {
-            tokio::spawn(GatewayRunner::new(Arc::clone(&bus), gateway).run(storage.leading.clone()));
+            readers.spawn(GatewayRunner::new(Arc::clone(&bus), gateway).run(storage.leading.clone()));
         }
-        Ok(Self { app, storage })
+        Ok(Self { app, storage, readers })
     }
 
     /// What handlers reach.
@@ -143,7 +147,10 @@ impl Running {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
         let service = router(&self.app).into_make_service_with_connect_info::<SocketAddr>();
-        axum::serve(listener, service).with_graceful_shutdown(stop).await
+        let served = axum::serve(listener, service).with_graceful_shutdown(stop).await;
+        // Until the last answer is given the readers go on, because answers wait for them.
+        drop(self.readers);
+        served
     }
 }
 

@@ -13,6 +13,7 @@ mod runner;
 pub mod scratch;
 
 pub mod billing;
+pub mod crm;
 
 pub use catalogue::catalogue;
 pub use database::ReadModels;
