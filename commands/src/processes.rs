@@ -3,8 +3,8 @@
 //! They follow the log from a kept position. A command caused by an event carries the event's id as its key, so an
 //! event that is handled again after a crash causes nothing twice. They do not run in a replay.
 
-pub mod convert_won_lead;
 pub mod carry_out_decisions_of_strategies;
+pub mod convert_won_lead;
 pub mod credit_balance_on_redeem;
 pub mod report_miner_commands_to_curtailment;
 pub mod switch_miner_on_confirmed_command;
