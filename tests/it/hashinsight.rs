@@ -1,5 +1,10 @@
 //! Scenarios of HashInsight.
 
+mod curtailment;
 mod customers;
 mod deals;
+mod fleet;
 mod leads;
+mod miner_commands;
+mod miners;
+mod sites;

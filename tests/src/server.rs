@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::auth::AuthUser;
-use api::config::{Config, Mode, Switch};
+use api::config::{Config, MinerSettings, Mode, Switch};
 use api::server::Running;
 use api::surface::Surface;
 use chrono::TimeDelta;
@@ -23,6 +24,9 @@ use crate::answer::Answer;
 use crate::engine::Engine;
 use crate::fresh_id;
 use crate::postgres::Database;
+
+/// How long a test waits for what must happen.
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// A running server. It stops with this value; its data go with it.
 pub struct TestServer {
@@ -97,6 +101,24 @@ impl TestServer {
         self.app.market.as_ref()
     }
 
+    /// Asks `client` for a list until it shows what `done` looks for.
+    pub async fn get_until(&self, client: &Client, path: &str, done: impl Fn(&Answer) -> bool) -> Answer {
+        let mut last = None;
+        let asking = async {
+            loop {
+                let head = self.head().await;
+                let answer = client.with("Corelog-Min-Position", &head.to_string()).get(path).await.expect(200);
+                if done(&answer) {
+                    return answer;
+                }
+                last = Some(answer);
+                self.log.grown(head).await;
+            }
+        };
+        let answer = tokio::time::timeout(WAIT_MAX, asking).await;
+        answer.unwrap_or_else(|_| panic!("{path} never shows it: {last:?}"))
+    }
+
     /// The highest position of the log: unchanged when nothing was appended.
     pub async fn head(&self) -> u64 {
         self.log.head().await.unwrap()
@@ -112,9 +134,17 @@ impl Drop for Serving {
     }
 }
 
-/// The settings of every test server: no limits on requests.
+/// The settings of every test server: no limits on requests, and little patience with miners.
 pub fn settings() -> Config {
-    Config { rate_limits: Switch::Off, mode: Mode::Development, ..Config::default() }
+    let miners = MinerSettings {
+        tries_max: 2,
+        try_again_ms: 20,
+        read_every_ms: 50,
+        patience_ms: Some(2_000),
+        connect_ms: 1_000,
+        ..MinerSettings::default()
+    };
+    Config { rate_limits: Switch::Off, mode: Mode::Development, miners, ..Config::default() }
 }
 
 /// Somebody who calls the server.
