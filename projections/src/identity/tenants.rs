@@ -79,6 +79,14 @@ pub async fn exists(db: &impl ConnectionTrait, id: TenantId) -> Result<bool, DbE
     Ok(id == TenantId::DEFAULT || Entity::find_by_id(id.to_string()).one(db).await?.is_some())
 }
 
+/// One of the tenants that `tenant` made.
+///
+/// # Errors
+/// What the database said.
+pub async fn find(db: &impl ConnectionTrait, tenant: TenantId, id: TenantId) -> Result<Option<Model>, DbErr> {
+    Entity::find_by_id(id.to_string()).filter(Column::Tenant.eq(tenant.to_string())).one(db).await
+}
+
 /// The tenants that `tenant` made, oldest first.
 ///
 /// # Errors
