@@ -112,6 +112,8 @@ impl Running {
             let caught_up = projections.catch_up().await;
             caught_up.map_err(|error| StartError::because("the read models cannot be brought up to date", &error))?;
         }
+        let head = storage.log.head().await;
+        let head = head.map_err(|error| StartError::because("the log does not answer", &error))?;
         let processes = ProcessRunner::new(Arc::clone(&bus), processes::all());
         let app = Arc::new(Server {
             readers: Readers::new(projections.position(), processes.handled()),
@@ -120,7 +122,7 @@ impl Running {
             past: PastLists::default(),
             market,
             tokens: Tokens::new(&secrets),
-            sessions: OpenSessions::default(),
+            sessions: OpenSessions::following(head),
             limits: Limits::new(config.rate_limits == Switch::On),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             secrets,

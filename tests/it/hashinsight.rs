@@ -1,5 +1,6 @@
 //! Scenarios of HashInsight.
 
+mod auth;
 mod customers;
 mod deals;
 mod leads;

@@ -132,8 +132,12 @@ mod tests {
             assert!(Policy::HashInsight.objection(weak).is_some(), "{weak}");
         }
         assert_eq!(Policy::HashInsight.objection("Str0ng&Fine"), None);
-        assert!(Policy::Zinnia.objection("onlyletters").is_some() && Policy::Zinnia.objection("SecurePass123!").is_none());
-        assert!(Policy::Bitrun.objection(&"x".repeat(73)).is_some() && Policy::Bitrun.objection("SecurePass123").is_none());
+        assert!(
+            Policy::Zinnia.objection("onlyletters").is_some() && Policy::Zinnia.objection("SecurePass123!").is_none()
+        );
+        assert!(
+            Policy::Bitrun.objection(&"x".repeat(73)).is_some() && Policy::Bitrun.objection("SecurePass123").is_none()
+        );
         assert!(Policy::Owl.objection("12345").is_some() && Policy::Owl.objection("123456").is_none());
         assert!(Policy::Platform.objection("1234567").is_some() && Policy::Platform.objection("12345678").is_none());
     }

@@ -73,7 +73,8 @@ pub(crate) async fn carry_out(
     let context_of_user = context();
     // First a rehearsal: a registration that a rule refuses claims no username and hashes no password.
     let rehearsal = CommandContext { dry_run: true, ..context_of_user.clone() };
-    let rehearsed = server.bus.execute::<User>(&stream, registration.command("$argon2id$".to_owned()), &rehearsal).await;
+    let rehearsed =
+        server.bus.execute::<User>(&stream, registration.command("$argon2id$".to_owned()), &rehearsal).await;
     let rehearsed = rehearsed.map_err(of_user)?;
     if rehearsed.repeated {
         return Ok(rehearsed);

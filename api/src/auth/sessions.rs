@@ -32,9 +32,8 @@ struct Open {
     expires_at: DateTime<Utc>,
 }
 
-#[derive(Default)]
 struct Known {
-    open: Option<LruCache<Uuid, Open>>,
+    open: LruCache<Uuid, Open>,
     /// Counts what was forgotten, so that nothing looked up before is kept after.
     forgotten: u64,
     /// The log was looked at up to here.
@@ -42,18 +41,26 @@ struct Known {
 }
 
 /// The sessions that were found open, on this server.
-#[derive(Default)]
 pub struct OpenSessions(Mutex<Known>);
 
 impl OpenSessions {
+    /// None yet; the log is followed from `position` on.
+    pub fn following(position: u64) -> Self {
+        Self(Mutex::new(Known { open: LruCache::new(KEPT_MAX), forgotten: 0, seen: position }))
+    }
+
+    /// Lets `user` in without a registration or a password behind it: for tests of everything else.
+    pub fn admit(&self, user: AuthUser, expires_at: DateTime<Utc>) {
+        self.with(|known| known.open.put(user.session, Open { user, expires_at }));
+    }
+
     /// The sessions of `user` are looked up anew from now on.
     pub fn forget(&self, user: UserId) {
         self.with(|known| {
             known.forgotten += 1;
-            let Some(open) = &mut known.open else { return };
-            let theirs: Vec<Uuid> = open.iter().filter(|(_, open)| open.user.id == user).map(|(id, _)| *id).collect();
-            for id in theirs {
-                open.pop(&id);
+            let theirs = known.open.iter().filter(|(_, open)| open.user.id == user).map(|(id, _)| *id);
+            for id in theirs.collect::<Vec<_>>() {
+                known.open.pop(&id);
             }
         });
     }
@@ -64,18 +71,15 @@ impl OpenSessions {
     /// Unauthenticated when it is closed or over; unavailable when the read models do not answer.
     pub async fn user(&self, server: &Server, claims: &Claims) -> Result<AuthUser, ApiError> {
         let now = server.clock().now();
-        let (kept, forgotten, seen) = self.with(|known| {
-            let kept = known.open.as_mut().and_then(|open| open.get(&claims.sid)).cloned();
-            (kept, known.forgotten, known.seen)
-        });
-        let open = match kept {
-            Some(open) => open,
-            None => {
-                server.readers.projected(seen).await?;
-                let open = look_up(server, claims.sid).await?.ok_or_else(revoked)?;
-                self.keep(claims.sid, &open, forgotten);
-                open
-            }
+        let (kept, forgotten, seen) =
+            self.with(|known| (known.open.get(&claims.sid).cloned(), known.forgotten, known.seen));
+        let open = if let Some(open) = kept {
+            open
+        } else {
+            server.readers.projected(seen).await?;
+            let open = look_up(server, claims.sid).await?.ok_or_else(revoked)?;
+            self.keep(claims.sid, &open, forgotten);
+            open
         };
         if open.user.id == claims.sub && open.expires_at > now { Ok(open.user) } else { Err(revoked()) }
     }
@@ -84,38 +88,35 @@ impl OpenSessions {
     pub async fn follow(server: Arc<Server>) {
         let sessions = &server.sessions;
         loop {
-            if let Err(error) = sessions.catch_up(server.log().as_ref()).await {
-                tracing::warn!(%error, "sessions are looked up one by one");
-                sessions.with(|known| *known = Known { forgotten: known.forgotten + 1, ..Known::default() });
+            let seen = sessions.with(|known| known.seen);
+            server.log().grown(seen).await;
+            if let Err(error) = sessions.catch_up(server.log().as_ref(), seen).await {
+                tracing::warn!(%error, "what other servers did to sessions is not known");
+                sessions.with(|known| {
+                    known.forgotten += 1;
+                    known.open.clear();
+                });
                 tokio::time::sleep(PAUSE_AFTER_FAULT).await;
             }
-        }
-    }
-
-    async fn catch_up(&self, log: &dyn Log) -> Result<(), LogError> {
-        let mut seen = log.head().await?;
-        self.with(|known| {
-            known.seen = seen;
-            known.open = Some(LruCache::new(KEPT_MAX));
-        });
-        loop {
-            log.grown(seen).await;
-            let page = log.read_all(seen, &["user"], PAGE_EVENTS_MAX).await?;
-            for event in page.events.iter().filter(|event| !HARMLESS.contains(&&*event.event_type)) {
-                if let Ok(user) = event.aggregate_id.parse() {
-                    self.forget(UserId(user));
-                }
-            }
-            seen = page.through;
-            self.with(|known| known.seen = seen);
             tokio::time::sleep(INTERVAL).await;
         }
     }
 
+    async fn catch_up(&self, log: &dyn Log, seen: u64) -> Result<(), LogError> {
+        let page = log.read_all(seen, &["user"], PAGE_EVENTS_MAX).await?;
+        for event in page.events.iter().filter(|event| !HARMLESS.contains(&&*event.event_type)) {
+            if let Ok(user) = event.aggregate_id.parse() {
+                self.forget(UserId(user));
+            }
+        }
+        self.with(|known| known.seen = page.through);
+        Ok(())
+    }
+
     fn keep(&self, id: Uuid, open: &Open, forgotten: u64) {
         self.with(|known| {
-            if let Some(kept) = known.open.as_mut().filter(|_| known.forgotten == forgotten) {
-                kept.put(id, open.clone());
+            if known.forgotten == forgotten {
+                known.open.put(id, open.clone());
             }
         });
     }

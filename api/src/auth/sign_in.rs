@@ -177,12 +177,7 @@ fn check_failures(receipt: &Receipt<User>) -> Result<(), ApiError> {
     failures.map_or(Ok(()), |failures| Err(invalid_credentials(FAILURES_MAX.saturating_sub(failures))))
 }
 
-async fn enter(
-    server: &Server,
-    request: &RequestContext,
-    id: UserId,
-    opening: &Opening,
-) -> Result<Entrance, ApiError> {
+async fn enter(server: &Server, request: &RequestContext, id: UserId, opening: &Opening) -> Result<Entrance, ApiError> {
     let user = users::find_anywhere(&server.models.read, id).await?;
     let user = user.ok_or_else(|| ApiError::internal(&"a session of a user that no list knows"))?;
     let now = server.clock().now();
@@ -206,11 +201,7 @@ fn invalid_refresh() -> ApiError {
 }
 
 fn refused(error: CommandError<UserError>) -> ApiError {
-    match error {
-        CommandError::Refused(UserError::Locked { remaining_minutes }) => {
-            let locked = ApiError::from(error).with("remaining_minutes", remaining_minutes);
-            ApiError { retry_after: Some(remaining_minutes.unsigned_abs() * 60), ..locked }
-        }
-        error => error.into(),
-    }
+    let CommandError::Refused(UserError::Locked { remaining_minutes }) = error else { return error.into() };
+    let locked = ApiError::from(error).with("remaining_minutes", remaining_minutes);
+    ApiError { retry_after: Some(remaining_minutes.unsigned_abs() * 60), ..locked }
 }

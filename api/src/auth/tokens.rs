@@ -132,7 +132,8 @@ mod tests {
     #[test]
     fn a_token_is_good_for_its_surface_its_kind_and_its_time() {
         let token = tokens("a").sign(grant(TokenKind::Access), noon()).unwrap();
-        let read = |kind, surface, minutes| tokens("a").read(&token, kind, surface, noon() + TimeDelta::minutes(minutes));
+        let read =
+            |kind, surface, minutes| tokens("a").read(&token, kind, surface, noon() + TimeDelta::minutes(minutes));
         assert_eq!(read(TokenKind::Access, Surface::Zinnia, 14).unwrap().sid, Uuid::from_u128(2));
         assert!(read(TokenKind::Access, Surface::Platform, 14).is_some());
         assert!(read(TokenKind::Access, Surface::Owl, 14).is_none());
@@ -146,6 +147,8 @@ mod tests {
         assert!(tokens("b").read(&token, TokenKind::Access, Surface::Zinnia, noon()).is_none());
         let unsigned = data_encoding::BASE64URL_NOPAD.encode(br#"{"alg":"none","typ":"JWT"}"#);
         let payload = token.split('.').nth(1).unwrap();
-        assert!(tokens("a").read(&format!("{unsigned}.{payload}."), TokenKind::Access, Surface::Zinnia, noon()).is_none());
+        assert!(
+            tokens("a").read(&format!("{unsigned}.{payload}."), TokenKind::Access, Surface::Zinnia, noon()).is_none()
+        );
     }
 }

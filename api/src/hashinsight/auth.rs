@@ -145,7 +145,11 @@ fn page_of(refusal: ApiError) -> Result<(StatusCode, String), ApiError> {
 fn check_form(server: &Server, headers: &HeaderMap, in_form: Option<&str>) -> Result<(), ApiError> {
     let in_header = headers.get("x-csrf-token").map(|value| value.to_str().unwrap_or_default());
     let is_ours = |token| FormToken::is_ours(server, token);
-    if is_same_origin(headers) && in_form.into_iter().chain(in_header).all(is_ours) { Ok(()) } else { Err(cross_site()) }
+    if is_same_origin(headers) && in_form.into_iter().chain(in_header).all(is_ours) {
+        Ok(())
+    } else {
+        Err(cross_site())
+    }
 }
 
 /// 302, as the original answers (and not 303).

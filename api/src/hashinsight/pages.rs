@@ -54,14 +54,7 @@ pub(super) fn register(token: &FormToken, message: Option<&str>) -> String {
     form("Create an account", "/register", token, fields, message, r#"<a href="/login">Sign in instead</a>"#)
 }
 
-fn form(
-    title: &str,
-    action: &str,
-    token: &FormToken,
-    fields: &str,
-    message: Option<&str>,
-    elsewhere: &str,
-) -> String {
+fn form(title: &str, action: &str, token: &FormToken, fields: &str, message: Option<&str>, elsewhere: &str) -> String {
     let alert = message.map(|message| format!(r#"<p class="alert" role="alert">{}</p>"#, escaped(message)));
     format!(
         r#"<!doctype html>

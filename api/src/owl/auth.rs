@@ -3,6 +3,7 @@
 use axum::extract::State;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -82,8 +83,8 @@ async fn login(
     }))
 }
 
-#[utoipa::path(post, path = "/api/auth/logout", operation_id = "logout", responses((status = 200, body = Envelope<()>)))]
-async fn logout(State(app): State<App>, SignedIn(caller): SignedIn) -> Result<Envelope<()>, ApiError> {
+#[utoipa::path(post, path = "/api/auth/logout", operation_id = "logout", responses((status = 200, body = Envelope<Value>)))]
+async fn logout(State(app): State<App>, SignedIn(caller): SignedIn) -> Result<Envelope<Value>, ApiError> {
     sign_in::sign_out(&app, &caller).await?;
-    Ok(envelope::ok(()))
+    Ok(envelope::ok(Value::Null))
 }

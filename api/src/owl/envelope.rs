@@ -99,7 +99,9 @@ fn status(error: &ApiError) -> (StatusCode, &'static str) {
             _,
         )
         | (_, ErrorKind::NotFound) => (StatusCode::NOT_FOUND, "RESOURCE_NOT_FOUND"),
-        (_, ErrorKind::Unauthenticated) | ("user.deactivated" | "user.locked", _) => (StatusCode::UNAUTHORIZED, "INVALID_CREDENTIALS"),
+        (_, ErrorKind::Unauthenticated) | ("user.deactivated" | "user.locked", _) => {
+            (StatusCode::UNAUTHORIZED, "INVALID_CREDENTIALS")
+        }
         (_, ErrorKind::Forbidden) => (StatusCode::FORBIDDEN, "ACCESS_DENIED"),
         (_, ErrorKind::Invalid | ErrorKind::Malformed) => (StatusCode::UNPROCESSABLE_ENTITY, "VALIDATION_ERROR"),
         (_, ErrorKind::InsufficientFunds) => (StatusCode::BAD_REQUEST, "INSUFFICIENT_BALANCE"),

@@ -51,12 +51,8 @@ async fn create_tenant(
     Installer(caller): Installer,
     Body(body): Body<TenantBody>,
 ) -> Result<(StatusCode, Json<TenantOut>), ApiError> {
-    let id = app.clock().new_id();
-    let create = TenantCommand::Create { name: body.name };
-    let receipt = app.execute::<Tenant>(&caller.request, &id.to_string(), create).await?;
-    // Under a key that was used before, the tenant is the one that was made then.
-    let made = receipt.recorded.first().map(|event| event.aggregate_id.to_string());
-    let id = made.and_then(|id| id.parse().ok()).unwrap_or(id);
+    let id = caller.request.id_for("tenant");
+    app.execute::<Tenant>(&caller.request, &id.to_string(), TenantCommand::Create { name: body.name }).await?;
     Ok((StatusCode::CREATED, Json(shown(&app, caller.user.tenant, TenantId(id)).await?)))
 }
 

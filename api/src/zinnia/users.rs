@@ -3,10 +3,11 @@
 use axum::extract::State;
 use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{AppendHeaders, IntoResponse};
+use axum::response::{AppendHeaders, IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
 use projections::identity::users;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -117,7 +118,7 @@ async fn login(
     State(app): State<App>,
     request: RequestContext,
     Body(body): Body<LoginBody>,
-) -> Result<impl IntoResponse, ApiError> {
+) -> Result<Response, ApiError> {
     let credentials = Credentials { login: body.login, password: body.password, device_info: body.device_info };
     let entrance = sign_in::sign_in(&app, &request, credentials, LIVES).await?;
     welcome(&app, &request, entrance)
@@ -136,7 +137,7 @@ async fn refresh(
     request: RequestContext,
     headers: HeaderMap,
     Body(body): Body<RefreshBody>,
-) -> Result<impl IntoResponse, ApiError> {
+) -> Result<Response, ApiError> {
     let from_cookie = cookie(&headers, REFRESH_COOKIE).filter(|_| body.refresh_token.is_none());
     if from_cookie.is_some() && !is_same_origin(&headers) {
         return Err(cross_site());
@@ -148,9 +149,10 @@ async fn refresh(
 }
 
 /// The tokens, in the body and as cookies.
-fn welcome(server: &Server, request: &RequestContext, entrance: Entrance) -> Result<impl IntoResponse, ApiError> {
+fn welcome(server: &Server, request: &RequestContext, entrance: Entrance) -> Result<Response, ApiError> {
     let refresh_cookie = entrance.refresh_token.as_deref().unwrap_or_default();
-    let cookies = [(ACCESS_COOKIE, &*entrance.access_token, LIVES.access), (REFRESH_COOKIE, refresh_cookie, REFRESH_LIFE)];
+    let cookies =
+        [(ACCESS_COOKIE, &*entrance.access_token, LIVES.access), (REFRESH_COOKIE, refresh_cookie, REFRESH_LIFE)];
     let cookies = set_cookies(server, cookies);
     let data = LoginOut {
         user: UserOut::of(entrance.user)?,
@@ -159,29 +161,29 @@ fn welcome(server: &Server, request: &RequestContext, entrance: Entrance) -> Res
         token_type: "Bearer",
         expires_in: LIVES.access.num_seconds(),
     };
-    Ok((cookies, envelope::ok(request, data)))
+    Ok((cookies, envelope::ok(request, data)).into_response())
 }
 
-fn set_cookies(server: &Server, cookies: [(&str, &str, TimeDelta); 2]) -> impl axum::response::IntoResponseParts + use<> {
+fn set_cookies(
+    server: &Server,
+    cookies: [(&str, &str, TimeDelta); 2],
+) -> impl axum::response::IntoResponseParts + use<> {
     let mode = server.config.mode;
     let cookies = cookies.into_iter().filter_map(|(name, value, life)| set_cookie(name, value, life, mode));
     AppendHeaders(cookies.map(|cookie| (SET_COOKIE, cookie)).collect::<Vec<_>>())
 }
 
 #[utoipa::path(post, path = "/api/v1/users/logout", operation_id = "logout",
-    responses((status = 200, body = Envelope<()>)))]
-async fn logout(State(app): State<App>, SignedIn(caller): SignedIn) -> Result<impl IntoResponse, ApiError> {
+    responses((status = 200, body = Envelope<Value>)))]
+async fn logout(State(app): State<App>, SignedIn(caller): SignedIn) -> Result<Response, ApiError> {
     sign_in::sign_out(&app, &caller).await?;
     let gone = [(ACCESS_COOKIE, "", TimeDelta::zero()), (REFRESH_COOKIE, "", TimeDelta::zero())];
-    Ok((set_cookies(&app, gone), envelope::said(&caller.request, "已登出")))
+    Ok((set_cookies(&app, gone), envelope::said::<Value>(&caller.request, "已登出")).into_response())
 }
 
 #[utoipa::path(get, path = "/api/v1/users/me", operation_id = "get_current_user",
     responses((status = 200, body = Envelope<UserOut>)))]
-async fn get_current_user(
-    State(app): State<App>,
-    SignedIn(caller): SignedIn,
-) -> Result<Envelope<UserOut>, ApiError> {
+async fn get_current_user(State(app): State<App>, SignedIn(caller): SignedIn) -> Result<Envelope<UserOut>, ApiError> {
     let user = users::find(&app.models.read, caller.user.tenant, caller.user.id).await?;
     Ok(envelope::ok(&caller.request, UserOut::of(user.ok_or_else(ApiError::not_found)?)?))
 }

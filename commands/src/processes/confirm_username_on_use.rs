@@ -44,8 +44,7 @@ impl Process for ConfirmUsernameOnUse {
         };
         let owner = event.aggregate_id.parse().map(UserId).map_err(|_| ProcessError::Refused("no user's id".into()))?;
         let confirm = self.context(event, "confirm", bus)?;
-        let receipt =
-            bus.execute::<Username>(&claim_id(&borne), UsernameCommand::Confirm { owner }, &confirm).await?;
+        let receipt = bus.execute::<Username>(&claim_id(&borne), UsernameCommand::Confirm { owner }, &confirm).await?;
         let Some(given_up) = given_up.filter(|given_up| claim_id(given_up) != claim_id(&borne)) else {
             return Ok(Some(receipt.position));
         };

@@ -6,9 +6,9 @@ use domain::identity::role::Role;
 use domain::identity::user::{User, UserEvent, user_id};
 use domain::identity::username::claim_id;
 use domain::metadata::{TenantId, UserId};
+use sea_orm::QueryOrder;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Condition, Func, LikeExpr};
-use sea_orm::{QueryOrder, QuerySelect};
 
 use crate::page::{Page, Paging, page};
 use crate::projection::Projection;
@@ -125,7 +125,7 @@ impl Projection for Users {
             }),
             UserEvent::ProfileChanged { name, metadata } => row.map(|row| Model {
                 name: name.clone().or(row.name),
-                metadata: metadata.as_ref().map_or(row.metadata, |map| Value::from(map.clone()).to_string()),
+                metadata: metadata.as_ref().map_or(row.metadata, |map| Json::from(map.clone()).to_string()),
                 updated_at: at,
                 ..row
             }),
@@ -205,10 +205,13 @@ pub async fn list(
 }
 
 fn containing(search: &str) -> Condition {
-    let escaped: String =
-        search.to_lowercase().chars().flat_map(|c| ['\\'].into_iter().filter(move |_| "%_\\".contains(c)).chain([c])).collect();
+    let escaped: String = search
+        .to_lowercase()
+        .chars()
+        .flat_map(|c| ['\\'].into_iter().filter(move |_| "%_\\".contains(c)).chain([c]))
+        .collect();
     let pattern = LikeExpr::new(format!("%{escaped}%")).escape('\\');
-    [Column::Email, Column::Username, Column::Name].into_iter().fold(Condition::any(), |any, column| {
-        any.add(Expr::expr(Func::lower(Expr::col(column))).like(pattern.clone()))
-    })
+    [Column::Email, Column::Username, Column::Name]
+        .into_iter()
+        .fold(Condition::any(), |any, column| any.add(Expr::expr(Func::lower(Expr::col(column))).like(pattern.clone())))
 }
