@@ -54,7 +54,7 @@ async fn everybody_begins_where_the_role_belongs() {
         (Role::Customer, "/"),
         (Role::Guest, "/"),
     ] {
-        let email = format!("{role}@example.com");
+        let email = format!("{role}.one@example.com");
         let body = json!({ "email": email, "password": PASSWORD, "role": role.name() });
         owner.post("/platform/v1/users", body).await.expect(201);
         let entered = login(&server.anonymous(), &email, PASSWORD).await.expect(302);
