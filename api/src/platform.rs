@@ -2,6 +2,8 @@
 
 pub mod envelope;
 mod projections;
+mod tenants;
+mod users;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -9,5 +11,5 @@ use crate::app::App;
 
 /// Its operations.
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(projections::routes())
+    OpenApiRouter::new().merge(projections::routes()).merge(tenants::routes()).merge(users::routes())
 }

@@ -1,5 +1,6 @@
 //! Scenarios of HashInsight.
 
+mod auth;
 mod curtailment;
 mod customers;
 mod deals;

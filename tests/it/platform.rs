@@ -1,3 +1,4 @@
 //! Scenarios of the platform's own API.
 
 mod projections;
+mod users;
