@@ -70,13 +70,11 @@ async fn handle(
         app.readers.projected(position).await?;
     }
     request.extensions_mut().insert(identity);
-    match idempotency_key(&request)? {
-        Some(key) => answer_once(app, key, context, request, next).await,
-        None => {
-            request.extensions_mut().insert(context);
-            Ok(next.run(request).await)
-        }
+    if let Some(key) = idempotency_key(&request)? {
+        return answer_once(app, key, context, request, next).await;
     }
+    request.extensions_mut().insert(context);
+    Ok(next.run(request).await)
 }
 
 /// Runs the handler, or gives the answer that it gave to the same request before.

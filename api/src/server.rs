@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use commands::gateways::GatewayRunner;
-use commands::log::SqliteLog;
+use commands::log::{PostgresLog, PostgresOptions, SqliteLog};
 use commands::processes::{self, ProcessRunner};
 use commands::{Clock, CommandBus, Readers};
 use domain::log::Log;
@@ -50,7 +50,7 @@ impl Storage {
     /// A sentence that says what could not be opened.
     pub async fn open(config: &Config) -> Result<Self, StartError> {
         let storage = match &config.database_url {
-            Some(_) => return Err(StartError("PostgreSQL comes next".to_owned())),
+            Some(url) => Self::postgres(url).await?,
             None => Self::sqlite(&config.data_dir).await?,
         };
         let tables = storage.models.create_tables(&catalogue()).await;
@@ -69,6 +69,16 @@ impl Storage {
         let log = SqliteLog::open(&data_dir.join("log.db")).map_err(|error| place(&error))?;
         let models = ReadModels::sqlite(&data_dir.join("read.db")).await.map_err(|error| place(&error))?;
         Ok(Self { log: Arc::new(log), models, leading: watch::Sender::new(true).subscribe() })
+    }
+
+    async fn postgres(url: &str) -> Result<Self, StartError> {
+        let place = |error: &dyn std::fmt::Display| {
+            StartError::because("the setting database_url (CORELOG_DATABASE_URL) cannot be used", error)
+        };
+        let log = PostgresLog::connect(url, PostgresOptions::default()).await.map_err(|error| place(&error))?;
+        let leading = log.lead().await;
+        let models = ReadModels::postgres(url).await.map_err(|error| place(&error))?;
+        Ok(Self { log: Arc::new(log), models, leading })
     }
 }
 

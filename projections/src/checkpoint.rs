@@ -1,5 +1,6 @@
 //! How far each projection has come. Written in the transaction that writes its rows.
 
+use data_encoding::HEXLOWER;
 use domain::event::Recorded;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
@@ -32,16 +33,10 @@ impl ActiveModelBehavior for ActiveModel {}
 
 /// What a projection has consumed: count and rolling SHA-256 over (previous digest, position, event id), so that "no
 /// event was skipped" can be checked against the log by anybody.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
     pub events: u64,
     pub digest: [u8; 32],
-}
-
-impl Default for Tally {
-    fn default() -> Self {
-        Self { events: 0, digest: [0; 32] }
-    }
 }
 
 impl Tally {
@@ -57,7 +52,7 @@ impl Tally {
 
     /// The digest in hexadecimal.
     pub fn hex(&self) -> String {
-        self.digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        HEXLOWER.encode(&self.digest)
     }
 }
 
@@ -171,10 +166,7 @@ fn active(table: &str, checkpoint: &Checkpoint) -> ActiveModel {
     }
 }
 
+/// A digest that cannot be read counts as none: comparing with the log will show it.
 fn bytes(hex: &str) -> [u8; 32] {
-    let mut digest = [0; 32];
-    for (index, byte) in digest.iter_mut().enumerate() {
-        *byte = hex.get(2 * index..2 * index + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()).unwrap_or(0);
-    }
-    digest
+    HEXLOWER.decode(hex.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok()).unwrap_or_default()
 }

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails, and says where")]
 
+mod crash;
 mod golden_events;
+mod log_contract;
 mod miner_gateway;
 mod owl;
 mod tidy;

@@ -15,11 +15,11 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub(crate) async fn read(response: reqwest::Response) -> Self {
+    pub(crate) async fn read(response: reqwest::Response) -> Result<Self, reqwest::Error> {
         let (status, headers): (StatusCode, _) = (response.status(), response.headers().clone());
-        let text = response.text().await.unwrap();
+        let text = response.text().await?;
         let json = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Self { status: status.as_u16(), headers, text, json }
+        Ok(Self { status: status.as_u16(), headers, text, json })
     }
 
     /// The JSON under a pointer such as `/data/items/0`; null when there is none.
@@ -29,6 +29,7 @@ impl Answer {
 
     /// Fails, showing the body, unless the status is `status`.
     #[track_caller]
+    #[expect(clippy::return_self_not_must_use, reason = "often the status is all that matters")]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "unexpected answer: {}", self.text);
         self

@@ -1,6 +1,7 @@
 //! A server in this process, on a free loopback port, with a database of its own.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use api::auth::AuthUser;
 use api::config::{Config, Mode, Switch};
@@ -13,14 +14,14 @@ use domain::log::Log;
 use domain::metadata::{TenantId, UserId};
 use reqwest::Method;
 use serde_json::Value;
-use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use uuid::Uuid;
 
 use crate::answer::Answer;
-use crate::databases::{Engine, PostgresDatabase};
+use crate::engine::Engine;
+use crate::postgres::Database;
+use crate::fresh_id;
 
 /// A running server. It stops with this value; its data go with it.
 pub struct TestServer {
@@ -31,7 +32,7 @@ pub struct TestServer {
     serving: JoinHandle<()>,
     // Dropped after the server.
     _data: TempDir,
-    _database: Option<PostgresDatabase>,
+    _database: Option<Database>,
 }
 
 impl TestServer {
@@ -40,11 +41,11 @@ impl TestServer {
         let data = TempDir::new().unwrap();
         let database = match engine {
             Engine::Sqlite => None,
-            Engine::Postgres => Some(PostgresDatabase::create().await),
+            Engine::Postgres => Some(Database::create().await),
         };
         let config = Config {
             data_dir: data.path().to_owned(),
-            database_url: database.as_ref().map(PostgresDatabase::url),
+            database_url: database.as_ref().map(Database::url),
             rate_limits: Switch::Off,
             mode: Mode::Development,
             ..Config::default()
@@ -64,13 +65,13 @@ impl TestServer {
 
     /// A client of `surface` that is not signed in.
     pub fn anonymous(&self) -> Client {
-        Client { http: reqwest::Client::new(), url: self.url(), token: None, headers: Vec::new() }
+        Client::anonymous(self.address)
     }
 
     /// A client of `surface` with a token for a user of `role` in `tenant`, without a registration behind it.
     pub fn signed_in(&self, surface: Surface, role: Role, tenant: TenantId) -> Client {
-        let user = AuthUser { id: UserId(Uuid::new_v4()), tenant, role, session: Uuid::new_v4() };
-        let token = self.app.tokens.access(&user, surface, self.app.clock().now(), TimeDelta::hours(1), Uuid::new_v4());
+        let user = AuthUser { id: UserId(fresh_id()), tenant, role, session: fresh_id() };
+        let token = self.app.tokens.access(&user, surface, self.app.clock().now(), TimeDelta::hours(1), fresh_id());
         Client { token: Some(token.unwrap()), ..self.anonymous() }
     }
 
@@ -106,6 +107,23 @@ pub struct Client {
 }
 
 impl Client {
+    /// Somebody who is not signed in.
+    pub fn anonymous(address: SocketAddr) -> Self {
+        Self { http: reqwest::Client::new(), url: format!("http://{address}"), token: None, headers: Vec::new() }
+    }
+
+    /// The same client, showing a token.
+    #[must_use]
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// The same client, calling another address.
+    #[must_use]
+    pub fn at(&self, address: SocketAddr) -> Self {
+        Self { token: self.token.clone(), headers: self.headers.clone(), ..Self::anonymous(address) }
+    }
+
     /// The same client, sending one more header.
     #[must_use]
     pub fn with(&self, name: &str, value: &str) -> Self {
@@ -126,8 +144,13 @@ impl Client {
         self.send(Method::PUT, path, Some(body.to_string())).await
     }
 
-    /// A request with any body, or none.
+    /// A request with any body, or none. Fails when the server does not answer.
     pub async fn send(&self, method: Method, path: &str, body: Option<String>) -> Answer {
+        self.try_send(method, path, body).await.unwrap()
+    }
+
+    /// A request that may find nobody, or be cut off.
+    pub async fn try_send(&self, method: Method, path: &str, body: Option<String>) -> Result<Answer, reqwest::Error> {
         let mut request = self.http.request(method, format!("{}{path}", self.url));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
@@ -138,6 +161,6 @@ impl Client {
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body);
         }
-        Answer::read(request.send().await.unwrap()).await
+        Answer::read(request.send().await?).await
     }
 }

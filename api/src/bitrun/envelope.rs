@@ -10,14 +10,14 @@ use crate::error::{ApiError, ErrorKind};
 /// The error body.
 pub fn error(error: &ApiError) -> Response {
     let status = error.kind.status();
-    let detail = match error.kind {
-        ErrorKind::Invalid => validation(error),
-        _ if error.details.is_empty() => Value::String(error.message.clone()),
-        _ => {
-            let mut detail = error.details.clone();
-            detail.entry("message").or_insert_with(|| Value::String(error.message.clone()));
-            Value::Object(detail)
-        }
+    let detail = if error.kind == ErrorKind::Invalid {
+        validation(error)
+    } else if error.details.is_empty() {
+        Value::String(error.message.clone())
+    } else {
+        let mut detail = error.details.clone();
+        detail.entry("message").or_insert_with(|| Value::String(error.message.clone()));
+        Value::Object(detail)
     };
     let mut response = (status, Json(json!({ "detail": detail }))).into_response();
     if error.kind == ErrorKind::Unauthenticated {

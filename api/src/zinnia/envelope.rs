@@ -10,13 +10,10 @@ use crate::error::{ApiError, ErrorKind};
 /// The error body.
 pub fn error(error: &ApiError) -> Response {
     let (status, word, message) = words(error.kind);
-    let message = match error.kind {
-        // What exactly is wrong helps whoever called; everything else gets the fixed words.
-        ErrorKind::Invalid | ErrorKind::Malformed | ErrorKind::IllegalState | ErrorKind::AlreadyExists => {
-            format!("{message}: {}", error.message)
-        }
-        _ => message.to_owned(),
-    };
+    // What exactly is wrong helps whoever called; everything else gets the fixed words.
+    let explained = [ErrorKind::Invalid, ErrorKind::Malformed, ErrorKind::IllegalState, ErrorKind::AlreadyExists];
+    let message =
+        if explained.contains(&error.kind) { format!("{message}: {}", error.message) } else { message.to_owned() };
     (status, Json(json!({ "code": status.as_u16(), "message": message, "error": word }))).into_response()
 }
 

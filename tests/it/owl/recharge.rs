@@ -4,9 +4,8 @@ use api::surface::Surface;
 use domain::identity::role::Role;
 use domain::metadata::TenantId;
 use serde_json::{Value, json};
-use tests::databases::Engine;
+use tests::engine::Engine;
 use tests::server::{Client, TestServer};
-use uuid::Uuid;
 
 async fn issue(admin: &Client, body: Value) -> Vec<String> {
     let answer = admin.post("/api/recharge/codes", body).await.expect(200);
@@ -132,7 +131,7 @@ async fn bad_input_is_refused_in_the_products_form_and_nothing_is_appended() {
 #[tokio::test]
 async fn tenants_and_roles_are_kept_apart() {
     let server = TestServer::start(Engine::Sqlite).await;
-    let stranger = server.signed_in(Surface::Owl, Role::Owner, TenantId(Uuid::new_v4()));
+    let stranger = server.signed_in(Surface::Owl, Role::Owner, TenantId(tests::fresh_id()));
     let code = issue(&server.admin(Surface::Owl), json!({ "amount": 10 })).await.remove(0);
     stranger.post("/api/recharge/redeem", json!({ "code": code })).await.expect(404);
     assert_eq!(stranger.get("/api/recharge/codes").await.expect(200).at("/total"), 0);
