@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use api::cli::{self, HistoryCommand};
 use api::config::{Config, LogFormat};
 use api::server::Running;
 use clap::{Parser, Subcommand};
@@ -12,6 +13,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+/// A subcommand about history came to no result: 1 would mean that something was found.
+const TROUBLE: u8 = 2;
 /// How long requests that have begun may take after SIGTERM.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
 
@@ -32,6 +35,8 @@ enum Command {
     Serve,
     /// Show the settings in force, secrets masked.
     Config,
+    #[command(flatten)]
+    History(HistoryCommand),
 }
 
 #[tokio::main]
@@ -52,6 +57,16 @@ async fn run(arguments: Arguments) -> Result<ExitCode, String> {
         Command::Config => {
             say(&config.shown().map_err(|error| error.to_string())?);
             Ok(ExitCode::SUCCESS)
+        }
+        Command::History(command) => {
+            write_logs(&config);
+            match cli::run(command, &config, &mut std::io::stdout()).await {
+                Ok(code) => Ok(code),
+                Err(sentence) => {
+                    complain(&sentence);
+                    Ok(ExitCode::from(TROUBLE))
+                }
+            }
         }
     }
 }
