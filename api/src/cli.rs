@@ -198,11 +198,7 @@ impl From<domain::log::LogError> for Failure {
     }
 }
 
-async fn replayed(
-    command: ReplayCommand,
-    config: &Config,
-    out: &mut (dyn Write + Send),
-) -> Result<ExitCode, Failure> {
+async fn replayed(command: ReplayCommand, config: &Config, out: &mut (dyn Write + Send)) -> Result<ExitCode, Failure> {
     let storage = Storage::history(config).await?;
     match command {
         ReplayCommand::Rebuild(arguments) => rebuild(&arguments, &storage, out).await,
@@ -245,11 +241,7 @@ async fn verify(
     Ok(if verification.equal { ExitCode::SUCCESS } else { ExitCode::from(FOUND) })
 }
 
-async fn show(
-    arguments: &ShowArguments,
-    storage: &Storage,
-    out: &mut (dyn Write + Send),
-) -> Result<ExitCode, Failure> {
+async fn show(arguments: &ShowArguments, storage: &Storage, out: &mut (dyn Write + Send)) -> Result<ExitCode, Failure> {
     let Some((sort, id)) = arguments.aggregate.split_once('/') else {
         return Err(Failure::Usage(format!("{} is not <aggregate_type>/<id>", arguments.aggregate)));
     };

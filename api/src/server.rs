@@ -17,6 +17,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use projections::{ReadModels, Runner, catalogue};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::app::{App, Server};
 use crate::as_of::PastLists;
@@ -63,7 +64,8 @@ impl Storage {
             None => {
                 let directory = &config.data_dir;
                 fs::create_dir_all(directory).map_err(|error| in_directory(directory, &error))?;
-                let log = SqliteLog::open(&directory.join(LOG_FILE)).map_err(|error| in_directory(directory, &error))?;
+                let log =
+                    SqliteLog::open(&directory.join(LOG_FILE)).map_err(|error| in_directory(directory, &error))?;
                 let leading = watch::Sender::new(true).subscribe();
                 Self { log: Arc::new(log), models: sqlite_models(directory).await?, leading }
             }
@@ -79,9 +81,7 @@ impl Storage {
     pub async fn history(config: &Config) -> Result<Self, StartError> {
         let leading = watch::Sender::new(false).subscribe();
         let storage = match &config.database_url {
-            Some(url) => {
-                Self { log: Arc::new(postgres_log(url).await?), models: postgres_models(url).await?, leading }
-            }
+            Some(url) => Self { log: Arc::new(postgres_log(url).await?), models: postgres_models(url).await?, leading },
             None => {
                 let directory = &config.data_dir;
                 let log = ReadOnlySqliteLog::open(&directory.join(LOG_FILE));
@@ -140,6 +140,8 @@ async fn postgres_models(url: &str) -> Result<ReadModels, StartError> {
 pub struct Running {
     app: App,
     storage: Storage,
+    /// The readers; they end with this value.
+    readers: JoinSet<()>,
 }
 
 impl Running {
@@ -169,12 +171,13 @@ impl Running {
             config,
             bus: Arc::clone(&bus),
         });
-        tokio::spawn(projections.run(storage.leading.clone()));
-        tokio::spawn(processes.run(storage.leading.clone()));
+        let mut readers = JoinSet::new();
+        readers.spawn(projections.run(storage.leading.clone()));
+        readers.spawn(processes.run(storage.leading.clone()));
         for gateway in gateways() {
-            tokio::spawn(GatewayRunner::new(Arc::clone(&bus), gateway).run(storage.leading.clone()));
+            readers.spawn(GatewayRunner::new(Arc::clone(&bus), gateway).run(storage.leading.clone()));
         }
-        Ok(Self { app, storage })
+        Ok(Self { app, storage, readers })
     }
 
     /// What handlers reach.
@@ -197,7 +200,10 @@ impl Running {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
         let service = router(&self.app).into_make_service_with_connect_info::<SocketAddr>();
-        axum::serve(listener, service).with_graceful_shutdown(stop).await
+        let served = axum::serve(listener, service).with_graceful_shutdown(stop).await;
+        // Until the last answer is given the readers go on, because answers wait for them.
+        drop(self.readers);
+        served
     }
 }
 

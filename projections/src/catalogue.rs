@@ -3,9 +3,19 @@
 use crate::billing::balances::Balances;
 use crate::billing::recharge_codes::RechargeCodes;
 use crate::billing::recharge_records::RechargeRecords;
+use crate::crm::customers::Customers;
+use crate::crm::deals::Deals;
+use crate::crm::leads::Leads;
 use crate::projector::{AnyProjector, Projector};
 
 /// Fresh projectors of all read models.
 pub fn catalogue() -> Vec<Box<dyn AnyProjector>> {
-    vec![Projector::<RechargeCodes>::boxed(), Projector::<RechargeRecords>::boxed(), Projector::<Balances>::boxed()]
+    vec![
+        Projector::<RechargeCodes>::boxed(),
+        Projector::<RechargeRecords>::boxed(),
+        Projector::<Balances>::boxed(),
+        Projector::<Leads>::boxed(),
+        Projector::<Customers>::boxed(),
+        Projector::<Deals>::boxed(),
+    ]
 }

@@ -16,6 +16,7 @@ mod runner;
 pub mod scratch;
 
 pub mod billing;
+pub mod crm;
 
 pub use beside::Beside;
 pub use catalogue::catalogue;

@@ -75,8 +75,7 @@ impl Continuity {
     /// What is wrong with the next event.
     pub(crate) fn check(&mut self, event: &Recorded) -> Vec<Finding> {
         let mut wrong = Vec::new();
-        let mut find =
-            |check, what: String| wrong.push(Finding { check, position: Some(event.position), what });
+        let mut find = |check, what: String| wrong.push(Finding { check, position: Some(event.position), what });
         if event.position != self.position + 1 {
             find(Check::Positions, format!("position {} follows {}", event.position, self.position));
         }

@@ -124,7 +124,8 @@ mod tests {
 
     #[test]
     fn a_type_names_the_sort_of_aggregate() {
-        let filter = |event_type: &str| EventFilter { event_type: Some(event_type.to_owned()), ..EventFilter::default() };
+        let filter =
+            |event_type: &str| EventFilter { event_type: Some(event_type.to_owned()), ..EventFilter::default() };
         assert_eq!(filter("user.registered").aggregate_types(), ["user"]);
         assert!(filter("stranger.came").aggregate_types().is_empty());
     }

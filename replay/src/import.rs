@@ -99,7 +99,8 @@ impl Import {
         }
         let event = recorded(event)?;
         if let Some(finding) = self.continuity.check(&event).into_iter().next() {
-            let start = if event.position > 1 && self.tally.events == 0 { " (a whole history begins at 1)" } else { "" };
+            let start =
+                if event.position > 1 && self.tally.events == 0 { " (a whole history begins at 1)" } else { "" };
             return Err(format!("{}{start}", finding.what));
         }
         self.head = event.position;

@@ -112,7 +112,8 @@ mod tests {
     async fn times_are_found_along_the_log() {
         let (log, times) = log_of(7).await;
         for time in &times {
-            let (last, first) = (times.iter().filter(|at| *at <= time).count(), times.iter().filter(|at| *at < time).count());
+            let (last, first) =
+                (times.iter().filter(|at| *at <= time).count(), times.iter().filter(|at| *at < time).count());
             assert_eq!(Moment::Time(*time).position(&log).await.unwrap(), last as u64);
             assert_eq!(Moment::Time(*time).before(&log).await.unwrap(), first as u64);
         }

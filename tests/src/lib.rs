@@ -7,6 +7,7 @@ pub mod engine;
 pub mod events;
 pub mod postgres;
 pub mod program;
+pub mod proxy;
 pub mod server;
 pub mod simulators;
 

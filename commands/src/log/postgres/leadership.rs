@@ -6,7 +6,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::watch;
 
-const TRY_LOCK: &str = "SELECT pg_try_advisory_lock(7165071312106252033)";
+const TRY_LOCK: &str = "SELECT pg_try_advisory_lock(7165071312106252034)";
 /// How often the lock is tried for, and a held one is made sure of.
 const INTERVAL: Duration = Duration::from_millis(500);
 /// A session that does not answer for so long is given up, and with it the leadership.
