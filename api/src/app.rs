@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use commands::gateways::market::MarketData;
 use commands::{Clock, CommandBus, CommandContext, CommandError, Readers, Receipt};
 use domain::aggregate::Decider;
 use domain::log::Log;
@@ -26,6 +27,7 @@ pub struct Server {
     pub readers: Readers,
     pub models: ReadModels,
     pub past: PastLists,
+    pub market: Arc<dyn MarketData>,
     pub statuses: watch::Receiver<Arc<Statuses>>,
     pub secrets: Secrets,
     pub tokens: Tokens,

@@ -31,7 +31,8 @@ pub enum HistoryCommand {
     Replay(ReplayCommand),
     /// Write the history to a file.
     Export(ExportArguments),
-    /// Fill an empty log from a full export.
+    /// Fill an empty log from a full export: `corelog import history`.
+    #[command(skip)]
     Import(ImportArguments),
     /// Check the whole log and what hangs on it; exits with 1 when something is found.
     Audit(As),

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use api::cli::{self, HistoryCommand};
+use api::cli::{self, HistoryCommand, ImportArguments};
 use api::config::{Config, LogFormat};
+use api::market;
 use api::server::Running;
 use clap::{Parser, Subcommand};
 use commands::Clock;
+use domain::trading::candle::{BadSymbol, UnknownTimeframe};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -37,6 +39,26 @@ enum Command {
     Config,
     #[command(flatten)]
     History(HistoryCommand),
+    /// Bring data in.
+    #[command(subcommand)]
+    Import(Import),
+}
+
+#[derive(Subcommand)]
+enum Import {
+    /// Candles of one market, from a CSV file with the columns `open_time,open,high,low,close,volume`.
+    Candles {
+        /// Such as BTC/USDT:USDT.
+        #[arg(long)]
+        symbol: String,
+        /// 1m, 5m, 15m, 1h, 4h or 1d.
+        #[arg(long)]
+        timeframe: String,
+        /// `open_time` is in seconds, milliseconds or microseconds since 1970.
+        file: PathBuf,
+    },
+    /// A whole history, from a full export, into an empty log.
+    History(ImportArguments),
 }
 
 #[tokio::main]
@@ -58,17 +80,24 @@ async fn run(arguments: Arguments) -> Result<ExitCode, String> {
             say(&config.shown().map_err(|error| error.to_string())?);
             Ok(ExitCode::SUCCESS)
         }
-        Command::History(command) => {
-            write_logs(&config);
-            match cli::run(command, &config, &mut std::io::stdout()).await {
-                Ok(code) => Ok(code),
-                Err(sentence) => {
-                    complain(&sentence);
-                    Ok(ExitCode::from(TROUBLE))
-                }
-            }
+        Command::Import(Import::Candles { symbol, timeframe, file }) => {
+            let symbol = symbol.parse().map_err(|error: BadSymbol| error.to_string())?;
+            let timeframe = timeframe.parse().map_err(|error: UnknownTimeframe| error.to_string())?;
+            say(&market::import_candles(&config, &symbol, timeframe, &file).await?);
+            Ok(ExitCode::SUCCESS)
         }
+        Command::Import(Import::History(arguments)) => history(HistoryCommand::Import(arguments), &config).await,
+        Command::History(command) => history(command, &config).await,
     }
+}
+
+async fn history(command: HistoryCommand, config: &Config) -> Result<ExitCode, String> {
+    write_logs(config);
+    let outcome = cli::run(command, config, &mut std::io::stdout()).await;
+    Ok(outcome.unwrap_or_else(|sentence| {
+        complain(&sentence);
+        ExitCode::from(TROUBLE)
+    }))
 }
 
 async fn serve(config: Config) -> Result<ExitCode, String> {

@@ -1,7 +1,10 @@
 //! The platform's own API: the log, its projections, and what keeps them running.
 
 pub mod envelope;
+mod events;
 mod projections;
+mod rebuild;
+mod streams;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -9,5 +12,9 @@ use crate::app::App;
 
 /// Its operations.
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(projections::routes())
+    OpenApiRouter::new()
+        .merge(events::routes())
+        .merge(streams::routes())
+        .merge(projections::routes())
+        .merge(rebuild::routes())
 }

@@ -6,7 +6,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use commands::gateways::GatewayRunner;
+use commands::gateways::curtailment_clock::CurtailmentClock;
+use commands::gateways::miner_orders::MinerOrders;
+use commands::gateways::miners::AsicMiners;
+use commands::gateways::{Gateway, GatewayRunner};
 use commands::log::{
     PostgresLog, PostgresOptions, PostgresRestore, ReadOnlySqliteLog, Restore, SqliteLog, SqliteRestore,
 };
@@ -22,8 +25,9 @@ use tokio::task::JoinSet;
 use crate::app::{App, Server};
 use crate::as_of::PastLists;
 use crate::auth::Tokens;
-use crate::config::{Config, Switch};
+use crate::config::{Config, MinerSettings, Switch};
 use crate::limits::Limits;
+use crate::market;
 use crate::router::router;
 use crate::secrets::Secrets;
 
@@ -36,7 +40,7 @@ const READ_MODELS_FILE: &str = "read.db";
 pub struct StartError(pub String);
 
 impl StartError {
-    fn because(what: &str, error: &dyn std::fmt::Display) -> Self {
+    pub(crate) fn because(what: &str, error: &dyn std::fmt::Display) -> Self {
         Self(format!("{what}: {error}"))
     }
 }
@@ -152,6 +156,7 @@ impl Running {
     pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
         let storage = Storage::open(&config).await?;
         let secrets = secrets(&config)?;
+        let market = market::open(&config).await?;
         let bus = Arc::new(CommandBus::new(Arc::clone(&storage.log), clock));
         let mut projections = Runner::new(Arc::clone(&storage.log), storage.models.write.clone(), catalogue());
         if *storage.leading.borrow() {
@@ -164,6 +169,7 @@ impl Running {
             statuses: projections.statuses(),
             models: storage.models.clone(),
             past: PastLists::default(),
+            market,
             tokens: Tokens::new(&secrets),
             limits: Limits::new(config.rate_limits == Switch::On),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
@@ -174,7 +180,7 @@ impl Running {
         let mut readers = JoinSet::new();
         readers.spawn(projections.run(storage.leading.clone()));
         readers.spawn(processes.run(storage.leading.clone()));
-        for gateway in gateways() {
+        for gateway in gateways(&app.config.miners) {
             readers.spawn(GatewayRunner::new(Arc::clone(&bus), gateway).run(storage.leading.clone()));
         }
         Ok(Self { app, storage, readers })
@@ -208,8 +214,9 @@ impl Running {
 }
 
 /// Every gateway there is. A new one is one line here.
-fn gateways() -> Vec<Arc<dyn commands::gateways::Gateway>> {
-    vec![]
+fn gateways(miners: &MinerSettings) -> Vec<Arc<dyn Gateway>> {
+    let asic = Arc::new(AsicMiners::new(miners.conversation()));
+    vec![Arc::new(CurtailmentClock), Arc::new(MinerOrders::new(asic, miners.credentials(), miners.orders()))]
 }
 
 fn secrets(config: &Config) -> Result<Secrets, StartError> {

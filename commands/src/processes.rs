@@ -3,8 +3,12 @@
 //! They follow the log from a kept position. A command caused by an event carries the event's id as its key, so an
 //! event that is handled again after a crash causes nothing twice. They do not run in a replay.
 
+pub mod carry_out_decisions_of_strategies;
 pub mod convert_won_lead;
 pub mod credit_balance_on_redeem;
+pub mod report_miner_commands_to_curtailment;
+pub mod switch_miner_on_confirmed_command;
+pub mod tell_miners_of_curtailment;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -78,7 +82,14 @@ impl From<LogError> for ProcessError {
 
 /// Every process manager there is. A new one is one line here.
 pub fn all() -> Vec<Box<dyn Process>> {
-    vec![Box::new(convert_won_lead::ConvertWonLead), Box::new(credit_balance_on_redeem::CreditBalanceOnRedeem)]
+    vec![
+        Box::new(convert_won_lead::ConvertWonLead),
+        Box::new(credit_balance_on_redeem::CreditBalanceOnRedeem),
+        Box::new(tell_miners_of_curtailment::TellMinersOfCurtailment),
+        Box::new(report_miner_commands_to_curtailment::ReportMinerCommandsToCurtailment),
+        Box::new(switch_miner_on_confirmed_command::SwitchMinerOnConfirmedCommand),
+        Box::new(carry_out_decisions_of_strategies::CarryOutDecisionsOfStrategies),
+    ]
 }
 
 /// Runs all process managers of this server.

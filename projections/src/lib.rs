@@ -17,6 +17,8 @@ pub mod scratch;
 
 pub mod billing;
 pub mod crm;
+pub mod hosting;
+pub mod trading;
 
 pub use beside::Beside;
 pub use catalogue::catalogue;

@@ -5,8 +5,12 @@ use std::collections::BTreeSet;
 use domain::billing::{balance::Balance, recharge_code::RechargeCode};
 use domain::crm::{customer::Customer, deal::Deal, lead::Lead};
 use domain::event::{DecodeError, Recorded};
+use domain::hosting::{
+    curtailment_run::CurtailmentRun, miner::Miner, miner_command::MinerCommand, site::Site, unique_name::UniqueName,
+};
 use domain::identity::{tenant::Tenant, user::User, username::Username};
 use domain::platform::number_series::NumberSeries;
+use domain::trading::{decision::Decision, exchange_account::ExchangeAccount, quant_strategy::QuantStrategy};
 use domain::{Decider, EventNames};
 use serde_json::Value;
 
@@ -25,6 +29,14 @@ pub const AGGREGATES: &[AggregateType] = &[
     AggregateType::of::<User>(),
     AggregateType::of::<Username>(),
     AggregateType::of::<Tenant>(),
+    AggregateType::of::<Site>(),
+    AggregateType::of::<Miner>(),
+    AggregateType::of::<UniqueName>(),
+    AggregateType::of::<MinerCommand>(),
+    AggregateType::of::<CurtailmentRun>(),
+    AggregateType::of::<ExchangeAccount>(),
+    AggregateType::of::<QuantStrategy>(),
+    AggregateType::of::<Decision>(),
     AggregateType::of::<NumberSeries>(),
 ];
 

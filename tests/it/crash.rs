@@ -129,8 +129,8 @@ async fn issue(admin: &Client, codes: usize) -> Vec<String> {
 
 /// Every acknowledged redemption is there once, and the balances are their sums.
 async fn check(program: &Program, admin: &Client, users: &[Client], redeemed: &BTreeMap<String, usize>) {
-    let used = program.reached_by(admin).get("/api/recharge/codes?status=used&page_size=1").await.expect(200);
-    assert_eq!(used.at("/total"), redeemed.len());
+    let spent = program.reached_by(admin).get("/api/recharge/codes?status=used&page_size=1").await.expect(200);
+    assert_eq!(spent.at("/total"), redeemed.len());
     for (number, client) in users.iter().enumerate() {
         let user = program.reached_by(client);
         let expected = redeemed.values().filter(|by| **by == number).count();

@@ -9,6 +9,7 @@ use api::server::Running;
 use api::surface::Surface;
 use chrono::TimeDelta;
 use commands::Clock;
+use commands::gateways::market::MarketData;
 use domain::identity::role::Role;
 use domain::log::Log;
 use domain::metadata::{TenantId, UserId};
@@ -84,6 +85,16 @@ impl TestServer {
     /// A plain user of the default tenant.
     pub fn user(&self, surface: Surface) -> Client {
         self.signed_in(surface, Role::User, TenantId::DEFAULT)
+    }
+
+    /// The settings it runs with.
+    pub fn config(&self) -> &Config {
+        &self.app.config
+    }
+
+    /// Its market data.
+    pub fn market(&self) -> &dyn MarketData {
+        self.app.market.as_ref()
     }
 
     /// The highest position of the log: unchanged when nothing was appended.

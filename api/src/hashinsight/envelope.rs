@@ -56,7 +56,10 @@ impl Pagination {
 
 /// The error body. Facts that belong to it (such as `required_access`) stand beside.
 pub fn error(error: &ApiError) -> Response {
-    let (status, word) = words(error.kind);
+    let (status, word) = match error.code {
+        "miner_command.unsupported" => (StatusCode::UNPROCESSABLE_ENTITY, "unsupported_command"),
+        _ => words(error.kind),
+    };
     let mut body = json!({ "success": false, "error": word, "message": error.message });
     if let Value::Object(body) = &mut body {
         body.extend(error.details.clone());

@@ -6,8 +6,8 @@ use domain::metadata::TenantId;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tests::engine::Engine;
+use tests::fresh_id;
 use tests::server::TestServer;
-use uuid::Uuid;
 
 fn body() -> Value {
     json!({ "name": "New Customer", "email": "new@example.com", "phone": "+1-555-0000-0000", "company": "New Company" })
@@ -125,7 +125,7 @@ async fn tenants_and_roles_are_kept_apart() {
         assert_eq!((refused.at("/error"), refused.at("/success")), (&json!("permission_denied"), &json!(false)));
         assert_eq!(user.get("/crm/api/customers").await.expect(200).at("/total"), 0);
     }
-    let stranger = server.signed_in(Surface::HashInsight, Role::Owner, TenantId(Uuid::new_v4()));
+    let stranger = server.signed_in(Surface::HashInsight, Role::Owner, TenantId(fresh_id()));
     assert_eq!(stranger.get("/crm/api/customers").await.expect(200).at("/total"), 0);
     let colleague = server.signed_in(Surface::HashInsight, Role::MiningSiteOwner, TenantId::DEFAULT);
     assert_eq!(colleague.get("/crm/api/customers").await.expect(200).at("/total"), 1);

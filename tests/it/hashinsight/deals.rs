@@ -7,8 +7,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tests::answer::Answer;
 use tests::engine::Engine;
+use tests::fresh_id;
 use tests::server::{Client, TestServer};
-use uuid::Uuid;
 
 async fn with_customer(engine: Engine) -> (TestServer, Client) {
     let server = TestServer::start(engine).await;
@@ -137,7 +137,7 @@ async fn tenants_and_roles_are_kept_apart() {
     let (server, admin) = with_customer(Engine::Sqlite).await;
     let path = create(&admin, contract()).await;
     let head = server.head().await;
-    let stranger = server.signed_in(Surface::HashInsight, Role::Owner, TenantId(Uuid::new_v4()));
+    let stranger = server.signed_in(Surface::HashInsight, Role::Owner, TenantId(fresh_id()));
     assert_eq!(stranger.get("/crm/api/deals").await.expect(200).at("/pagination/total"), 0);
     stranger.put(&path, json!({ "stage": "won" })).await.expect(404);
     stranger.post("/crm/api/deal", contract()).await.expect(404);

@@ -7,8 +7,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tests::answer::Answer;
 use tests::engine::Engine;
+use tests::fresh_id;
 use tests::server::{Client, TestServer};
-use uuid::Uuid;
 
 async fn create(client: &Client, body: Value) -> i64 {
     let answer = client.post("/crm/api/lead", body).await.expect(200);
@@ -175,7 +175,7 @@ async fn bad_input_is_refused_in_the_products_form_and_nothing_is_appended() {
 async fn tenants_and_roles_are_kept_apart() {
     let server = TestServer::start(Engine::Sqlite).await;
     let admin = server.admin(Surface::HashInsight);
-    let stranger = server.signed_in(Surface::HashInsight, Role::Owner, TenantId(Uuid::new_v4()));
+    let stranger = server.signed_in(Surface::HashInsight, Role::Owner, TenantId(fresh_id()));
     let lead = create(&admin, mira()).await;
     let head = server.head().await;
     assert_eq!(stranger.get("/crm/api/leads").await.expect(200).at("/total"), 0);
@@ -209,7 +209,7 @@ async fn a_repeated_request_gets_the_first_answer_and_creates_nothing() {
     assert_eq!((again.json, again.headers["idempotency-replayed"].to_str().unwrap()), (first.json, "true"));
     admin.post("/crm/api/lead", json!({ "name": "Other" })).await.expect(422);
     assert_eq!(server.head().await, head);
-    let stranger = server.signed_in(Surface::HashInsight, Role::Owner, TenantId(Uuid::new_v4()));
+    let stranger = server.signed_in(Surface::HashInsight, Role::Owner, TenantId(fresh_id()));
     create(&stranger.with("Idempotency-Key", "once"), mira()).await;
 }
 
