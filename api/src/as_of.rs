@@ -7,6 +7,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 use domain::log::Log;
+use replay::Moment;
 use sea_orm::DatabaseConnection;
 use serde::Deserialize;
 use tokio::sync::Mutex;
@@ -17,55 +18,6 @@ use crate::extract::Query;
 
 /// Past lists kept for the next page.
 const KEPT_MAX: usize = 4;
-
-/// A moment in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moment {
-    Position(u64),
-    Time(DateTime<Utc>),
-}
-
-impl std::str::FromStr for Moment {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(position) = text.parse() {
-            return Ok(Self::Position(position));
-        }
-        // A `+` that was not escaped in a URL arrives as a blank.
-        let time = DateTime::parse_from_rfc3339(&text.replace(' ', "+"));
-        time.map(|time| Self::Time(time.to_utc()))
-            .map_err(|_| "must be a position or a time like 2026-01-31T12:00:00Z".to_owned())
-    }
-}
-
-impl Moment {
-    /// The last position that belongs to this moment.
-    ///
-    /// # Errors
-    /// When the log does not answer.
-    pub async fn position(self, log: &dyn Log) -> Result<u64, domain::log::LogError> {
-        let head = log.head().await?;
-        match self {
-            Self::Position(position) => Ok(position.min(head)),
-            Self::Time(time) => last_before(log, time, head).await,
-        }
-    }
-}
-
-/// The last position recorded at `time` or before: times never go backwards along the log, so bisection finds it.
-async fn last_before(log: &dyn Log, time: DateTime<Utc>, head: u64) -> Result<u64, domain::log::LogError> {
-    let (mut low, mut high) = (0, head);
-    while low < high {
-        let middle = low + (high - low).div_ceil(2);
-        let page = log.read_all(middle - 1, &[], 1).await?;
-        match page.events.first() {
-            Some(event) if event.recorded_at <= time => low = middle,
-            _ => high = middle - 1,
-        }
-    }
-    Ok(low)
-}
 
 #[derive(Deserialize)]
 struct AsOfQuery {
@@ -88,7 +40,7 @@ impl Lists {
             None => Ok(self.app.models.read.clone()),
             Some(moment) => {
                 let position = moment.position(self.app.log().as_ref()).await?;
-                self.app.past.at(self.app.log().as_ref(), projections, position).await
+                self.app.past.at(self.app.log(), projections, position).await
             }
         }
     }
@@ -123,7 +75,7 @@ impl PastLists {
     /// One build at a time: it is work, and the next page most likely wants the same.
     async fn at(
         &self,
-        log: &dyn Log,
+        log: &Arc<dyn Log>,
         names: &'static [&'static str],
         position: u64,
     ) -> Result<DatabaseConnection, ApiError> {

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use commands::{CommandError, NotYet};
 use domain::log::LogError;
 use domain::refusal::{Refusal, RefusalKind};
+use replay::ReplayError;
 use serde_json::{Map, Value};
 
 /// The sort of an error; products map it to their status codes and words.
@@ -187,6 +188,21 @@ impl From<sea_orm::DbErr> for ApiError {
 impl From<projections::ProjectionError> for ApiError {
     fn from(error: projections::ProjectionError) -> Self {
         Self::unavailable(&error)
+    }
+}
+
+impl From<ReplayError> for ApiError {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Log(error) => error.into(),
+            ReplayError::Projection(error) => error.into(),
+            ReplayError::Database(error) => error.into(),
+            ReplayError::UnknownProjection { .. } | ReplayError::UnknownAggregate { .. } => Self::not_found(),
+            ReplayError::Busy(_) => Self::new(ErrorKind::AlreadyExists, "busy", error.to_string()),
+            ReplayError::Decode(_) | ReplayError::State(_) | ReplayError::Output(_) | ReplayError::Import { .. } => {
+                Self::internal(&error)
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@ pub mod app;
 pub mod as_of;
 pub mod auth;
 pub mod bitrun;
+pub mod cli;
 pub mod config;
 pub mod error;
 pub mod extract;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use api::cli::{self, HistoryCommand, ImportArguments};
 use api::config::{Config, LogFormat};
 use api::market;
 use api::server::Running;
@@ -14,6 +15,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+/// A subcommand about history came to no result: 1 would mean that something was found.
+const TROUBLE: u8 = 2;
 /// How long requests that have begun may take after SIGTERM.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
 
@@ -34,6 +37,8 @@ enum Command {
     Serve,
     /// Show the settings in force, secrets masked.
     Config,
+    #[command(flatten)]
+    History(HistoryCommand),
     /// Bring data in.
     #[command(subcommand)]
     Import(Import),
@@ -52,6 +57,8 @@ enum Import {
         /// `open_time` is in seconds, milliseconds or microseconds since 1970.
         file: PathBuf,
     },
+    /// A whole history, from a full export, into an empty log.
+    History(ImportArguments),
 }
 
 #[tokio::main]
@@ -79,7 +86,18 @@ async fn run(arguments: Arguments) -> Result<ExitCode, String> {
             say(&market::import_candles(&config, &symbol, timeframe, &file).await?);
             Ok(ExitCode::SUCCESS)
         }
+        Command::Import(Import::History(arguments)) => history(HistoryCommand::Import(arguments), &config).await,
+        Command::History(command) => history(command, &config).await,
     }
+}
+
+async fn history(command: HistoryCommand, config: &Config) -> Result<ExitCode, String> {
+    write_logs(config);
+    let outcome = cli::run(command, config, &mut std::io::stdout()).await;
+    Ok(outcome.unwrap_or_else(|sentence| {
+        complain(&sentence);
+        ExitCode::from(TROUBLE)
+    }))
 }
 
 async fn serve(config: Config) -> Result<ExitCode, String> {

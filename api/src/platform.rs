@@ -1,7 +1,10 @@
 //! The platform's own API: the log, its projections, and what keeps them running.
 
 pub mod envelope;
+mod events;
 mod projections;
+mod rebuild;
+mod streams;
 mod tenants;
 mod users;
 
@@ -11,5 +14,11 @@ use crate::app::App;
 
 /// Its operations.
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(projections::routes()).merge(tenants::routes()).merge(users::routes())
+    OpenApiRouter::new()
+        .merge(events::routes())
+        .merge(streams::routes())
+        .merge(projections::routes())
+        .merge(rebuild::routes())
+        .merge(tenants::routes())
+        .merge(users::routes())
 }

@@ -10,7 +10,9 @@ use commands::gateways::curtailment_clock::CurtailmentClock;
 use commands::gateways::miner_orders::MinerOrders;
 use commands::gateways::miners::AsicMiners;
 use commands::gateways::{Gateway, GatewayRunner};
-use commands::log::{PostgresLog, PostgresOptions, SqliteLog};
+use commands::log::{
+    PostgresLog, PostgresOptions, PostgresRestore, ReadOnlySqliteLog, Restore, SqliteLog, SqliteRestore,
+};
 use commands::processes::{self, ProcessRunner};
 use commands::{Clock, CommandBus, Readers};
 use domain::log::Log;
@@ -29,6 +31,9 @@ use crate::limits::Limits;
 use crate::market;
 use crate::router::router;
 use crate::secrets::Secrets;
+
+const LOG_FILE: &str = "log.db";
+const READ_MODELS_FILE: &str = "read.db";
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -56,36 +61,84 @@ impl Storage {
     /// A sentence that says what could not be opened.
     pub async fn open(config: &Config) -> Result<Self, StartError> {
         let storage = match &config.database_url {
-            Some(url) => Self::postgres(url).await?,
-            None => Self::sqlite(&config.data_dir).await?,
+            Some(url) => {
+                let log = postgres_log(url).await?;
+                let leading = log.lead().await;
+                Self { log: Arc::new(log), models: postgres_models(url).await?, leading }
+            }
+            None => {
+                let directory = &config.data_dir;
+                fs::create_dir_all(directory).map_err(|error| in_directory(directory, &error))?;
+                let log =
+                    SqliteLog::open(&directory.join(LOG_FILE)).map_err(|error| in_directory(directory, &error))?;
+                let leading = watch::Sender::new(true).subscribe();
+                Self { log: Arc::new(log), models: sqlite_models(directory).await?, leading }
+            }
         };
-        let tables = storage.models.create_tables(&catalogue()).await;
+        storage.with_tables().await
+    }
+
+    /// Opens what `config` names for looking at its history, while a server may run on it. It never leads, and a log in
+    /// a file can only be read.
+    ///
+    /// # Errors
+    /// A sentence that says what could not be opened.
+    pub async fn history(config: &Config) -> Result<Self, StartError> {
+        let leading = watch::Sender::new(false).subscribe();
+        let storage = match &config.database_url {
+            Some(url) => Self { log: Arc::new(postgres_log(url).await?), models: postgres_models(url).await?, leading },
+            None => {
+                let directory = &config.data_dir;
+                let log = ReadOnlySqliteLog::open(&directory.join(LOG_FILE));
+                let log = log.map_err(|error| in_directory(directory, &error))?;
+                Self { log: Arc::new(log), models: sqlite_models(directory).await?, leading }
+            }
+        };
+        storage.with_tables().await
+    }
+
+    /// Begins to fill the log that `config` names, which must be empty.
+    ///
+    /// # Errors
+    /// A sentence that says why it cannot be filled.
+    pub async fn restore(config: &Config) -> Result<Box<dyn Restore>, StartError> {
+        match &config.database_url {
+            Some(url) => Ok(Box::new(PostgresRestore::begin(url).await.map_err(|error| in_database(&error))?)),
+            None => {
+                let directory = &config.data_dir;
+                fs::create_dir_all(directory).map_err(|error| in_directory(directory, &error))?;
+                let restore = SqliteRestore::begin(&directory.join(LOG_FILE));
+                Ok(Box::new(restore.map_err(|error| in_directory(directory, &error))?))
+            }
+        }
+    }
+
+    async fn with_tables(self) -> Result<Self, StartError> {
+        let tables = self.models.create_tables(&catalogue()).await;
         tables.map_err(|error| StartError::because("the tables of the read models cannot be created", &error))?;
-        Ok(storage)
+        Ok(self)
     }
+}
 
-    async fn sqlite(data_dir: &Path) -> Result<Self, StartError> {
-        let place = |error: &dyn std::fmt::Display| {
-            StartError::because(
-                &format!("the setting data_dir (CORELOG_DATA_DIR) {} cannot be used", data_dir.display()),
-                error,
-            )
-        };
-        fs::create_dir_all(data_dir).map_err(|error| place(&error))?;
-        let log = SqliteLog::open(&data_dir.join("log.db")).map_err(|error| place(&error))?;
-        let models = ReadModels::sqlite(&data_dir.join("read.db")).await.map_err(|error| place(&error))?;
-        Ok(Self { log: Arc::new(log), models, leading: watch::Sender::new(true).subscribe() })
-    }
+fn in_directory(directory: &Path, error: &dyn std::fmt::Display) -> StartError {
+    let setting = format!("the setting data_dir (CORELOG_DATA_DIR) {} cannot be used", directory.display());
+    StartError::because(&setting, error)
+}
 
-    async fn postgres(url: &str) -> Result<Self, StartError> {
-        let place = |error: &dyn std::fmt::Display| {
-            StartError::because("the setting database_url (CORELOG_DATABASE_URL) cannot be used", error)
-        };
-        let log = PostgresLog::connect(url, PostgresOptions::default()).await.map_err(|error| place(&error))?;
-        let leading = log.lead().await;
-        let models = ReadModels::postgres(url).await.map_err(|error| place(&error))?;
-        Ok(Self { log: Arc::new(log), models, leading })
-    }
+fn in_database(error: &dyn std::fmt::Display) -> StartError {
+    StartError::because("the setting database_url (CORELOG_DATABASE_URL) cannot be used", error)
+}
+
+async fn sqlite_models(directory: &Path) -> Result<ReadModels, StartError> {
+    ReadModels::sqlite(&directory.join(READ_MODELS_FILE)).await.map_err(|error| in_directory(directory, &error))
+}
+
+async fn postgres_log(url: &str) -> Result<PostgresLog, StartError> {
+    PostgresLog::connect(url, PostgresOptions::default()).await.map_err(|error| in_database(&error))
+}
+
+async fn postgres_models(url: &str) -> Result<ReadModels, StartError> {
+    ReadModels::postgres(url).await.map_err(|error| in_database(&error))
 }
 
 /// A server that is ready to listen.

@@ -13,12 +13,14 @@ mod limits;
 mod memory;
 mod names;
 mod postgres;
+mod restore;
 mod sqlite;
 mod tail;
 
 pub use memory::MemoryLog;
-pub use postgres::{PostgresLog, PostgresOptions};
-pub use sqlite::SqliteLog;
+pub use postgres::{PostgresLog, PostgresOptions, PostgresRestore};
+pub use restore::Restore;
+pub use sqlite::{ReadOnlySqliteLog, SqliteLog, SqliteRestore};
 
 use chrono::{DateTime, Utc};
 use domain::Recorded;

@@ -57,6 +57,11 @@ impl Readers {
         waited.map(|_| ()).map_err(|_| NotYet { position })
     }
 
+    /// How far the process managers have come.
+    pub fn handled(&self) -> Handled {
+        *self.processes.borrow()
+    }
+
     /// The position that the projections have reached.
     pub fn position(&self) -> u64 {
         *self.projections.borrow()

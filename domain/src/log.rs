@@ -1,5 +1,7 @@
 //! The port of the event log: the common ground of every engine. Adapters live in `commands::log`.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use uuid::Uuid;
 
@@ -84,6 +86,17 @@ pub struct KeptCommand {
     pub answer: Option<Vec<u8>>,
 }
 
+/// A kept command and the key it is kept under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandUnderKey {
+    /// Keys are per tenant.
+    pub tenant: TenantId,
+    /// The sender's word.
+    pub key: String,
+    /// What was done.
+    pub kept: KeptCommand,
+}
+
 /// Some consecutive part of the log.
 #[derive(Debug, Clone, Default)]
 pub struct Page {
@@ -139,12 +152,20 @@ pub trait Log: Send + Sync {
     /// What was done under `key`.
     async fn command(&self, tenant: TenantId, key: &str) -> Result<Option<KeptCommand>, LogError>;
 
+    /// The next at most `limit` kept commands after a tenant's key, ordered by tenant and key: for who checks or copies
+    /// all of them.
+    async fn commands(&self, after: Option<(TenantId, String)>, limit: usize)
+    -> Result<Vec<CommandUnderKey>, LogError>;
+
     /// Keeps the answer given for `key`, unless one is kept already or the key stands for another fingerprint. A key
     /// that no append has brought is kept too, as a command without events.
     async fn keep_answer(&self, tenant: TenantId, key: &CommandKey, answer: Vec<u8>) -> Result<(), LogError>;
 
     /// How far the reader of this name had come when it last said so; 0 when it never did.
     async fn reader_position(&self, reader: &str) -> Result<u64, LogError>;
+
+    /// How far every reader had come when it last said so, by name.
+    async fn reader_positions(&self) -> Result<BTreeMap<String, u64>, LogError>;
 
     /// Keeps how far a reader has come. Readers are idempotent, so this may lag behind.
     async fn keep_reader_position(&self, reader: &str, position: u64) -> Result<(), LogError>;

@@ -24,6 +24,8 @@ pub struct Model {
     pub events: i64,
     /// Rolling digest of what it consumed, see [`Tally`].
     pub digest: String,
+    /// How often the table was put in place of another: whoever keeps rows in memory knows by it that they are of old.
+    pub generation: i64,
 }
 
 #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]
@@ -61,6 +63,7 @@ impl Tally {
 pub struct Checkpoint {
     pub position: u64,
     pub tally: Tally,
+    pub generation: i64,
 }
 
 /// The checkpoint of `table`; at the beginning when there is none.
@@ -83,7 +86,7 @@ pub async fn load_all(db: &impl ConnectionTrait) -> Result<HashMap<String, Check
 impl From<Model> for Checkpoint {
     fn from(row: Model) -> Self {
         let tally = Tally { events: row.events.unsigned_abs(), digest: bytes(&row.digest) };
-        Self { position: row.position.unsigned_abs(), tally }
+        Self { position: row.position.unsigned_abs(), tally, generation: row.generation }
     }
 }
 
@@ -103,8 +106,11 @@ pub async fn ensure(db: &impl ConnectionTrait, tables: impl Iterator<Item = &'st
 
 /// Moves the checkpoint of `table` from `from` to `to`, or fails when it is not at `from` any more.
 ///
+/// It comes before the rows are written: then whoever writes a table holds its checkpoint, no two wait for each other
+/// crosswise, and SQLite waits for another writer where it would otherwise refuse.
+///
 /// # Errors
-/// [`ProjectionError::Overtaken`] when another server moved it; otherwise what the database said.
+/// [`ProjectionError::Overtaken`] when somebody else moved it or replaced the table; otherwise what the database said.
 pub async fn advance(
     txn: &DatabaseTransaction,
     table: &'static str,
@@ -115,25 +121,51 @@ pub async fn advance(
         .set(active(table, to))
         .filter(Column::TableName.eq(table))
         .filter(Column::Position.eq(from.position.cast_signed()))
+        .filter(Column::Generation.eq(from.generation))
         .exec(txn)
         .await?;
     if moved.rows_affected == 1 { Ok(()) } else { Err(ProjectionError::Overtaken(table)) }
 }
 
-/// Moves the checkpoints of `tables`, for which there was nothing to fold, up to `through`.
+/// Moves the checkpoints of `tables`, all of which are at `from` and have nothing to fold, up to `through`.
+///
+/// # Errors
+/// [`ProjectionError::Overtaken`] when one of them is not at `from` any more; otherwise what the database said.
+pub async fn pass(
+    txn: &DatabaseTransaction,
+    tables: &[&'static str],
+    from: u64,
+    through: u64,
+) -> Result<(), ProjectionError> {
+    let Some(first) = tables.first() else { return Ok(()) };
+    let moved = Entity::update_many()
+        .col_expr(Column::Position, Expr::value(through.cast_signed()))
+        .filter(Column::TableName.is_in(tables.iter().copied()))
+        .filter(Column::Position.eq(from.cast_signed()))
+        .exec(txn)
+        .await?;
+    if moved.rows_affected == tables.len() as u64 { Ok(()) } else { Err(ProjectionError::Overtaken(first)) }
+}
+
+/// The checkpoint of `table`, which nobody else can move until `txn` ends.
 ///
 /// # Errors
 /// What the database said.
-pub async fn pass(txn: &DatabaseTransaction, tables: Vec<&'static str>, through: u64) -> Result<(), DbErr> {
-    if tables.is_empty() {
-        return Ok(());
-    }
-    Entity::update_many()
-        .col_expr(Column::Position, Expr::value(through.cast_signed()))
-        .filter(Column::TableName.is_in(tables))
-        .filter(Column::Position.lt(through.cast_signed()))
-        .exec(txn)
-        .await?;
+pub async fn hold(txn: &DatabaseTransaction, table: &'static str) -> Result<Checkpoint, DbErr> {
+    let unchanged = Expr::col(Column::Position).into();
+    Entity::update_many().col_expr(Column::Position, unchanged).filter(Column::TableName.eq(table)).exec(txn).await?;
+    load(txn, table).await
+}
+
+/// Writes `checkpoint` for `table` whatever stood there, and raises its generation. To be called by who
+/// [holds](hold) it.
+///
+/// # Errors
+/// What the database said.
+pub async fn replace(txn: &DatabaseTransaction, table: &'static str, checkpoint: &Checkpoint) -> Result<(), DbErr> {
+    let held = load(txn, table).await?;
+    let next = Checkpoint { generation: held.generation + 1, ..checkpoint.clone() };
+    Entity::update_many().set(active(table, &next)).filter(Column::TableName.eq(table)).exec(txn).await?;
     Ok(())
 }
 
@@ -143,6 +175,7 @@ fn active(table: &str, checkpoint: &Checkpoint) -> ActiveModel {
         position: Set(checkpoint.position.cast_signed()),
         events: Set(checkpoint.tally.events.cast_signed()),
         digest: Set(checkpoint.tally.hex()),
+        generation: Set(checkpoint.generation),
     }
 }
 

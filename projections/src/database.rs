@@ -1,9 +1,12 @@
 //! Where read models live: a file of their own beside the SQLite log, or a schema of their own in PostgreSQL.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, Schema};
+use sea_orm::{
+    AccessMode, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbErr,
+    IsolationLevel, Schema, TransactionTrait,
+};
 use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 
 use crate::checkpoint;
@@ -13,7 +16,6 @@ use crate::projector::AnyProjector;
 pub const SCHEMA: &str = "read_models";
 const SQLITE_READERS: u32 = 4;
 const POSTGRES_READERS: u32 = 8;
-const IN_MEMORY: &str = "sqlite::memory:";
 const FOREVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
 /// Connections to the read models: many that read, one that writes.
@@ -23,6 +25,16 @@ pub struct ReadModels {
     pub read: DatabaseConnection,
     /// For the runner.
     pub write: DatabaseConnection,
+    pub(crate) place: Place,
+}
+
+/// Where the tables are.
+#[derive(Clone)]
+pub(crate) enum Place {
+    /// An SQLite file.
+    File(PathBuf),
+    /// A PostgreSQL server.
+    Server(String),
 }
 
 impl ReadModels {
@@ -32,9 +44,9 @@ impl ReadModels {
     /// # Errors
     /// What SQLite said.
     pub async fn sqlite(path: &Path) -> Result<Self, DbErr> {
-        let url = format!("sqlite://{}?mode=rwc", path.display());
+        let url = file_url(path);
         let write = connect(&url, 1, None).await?;
-        Ok(Self { read: connect(&url, SQLITE_READERS, None).await?, write })
+        Ok(Self { read: connect(&url, SQLITE_READERS, None).await?, write, place: Place::File(path.to_owned()) })
     }
 
     /// Connects to PostgreSQL and creates the schema of the read models when it is missing.
@@ -44,7 +56,31 @@ impl ReadModels {
     pub async fn postgres(url: &str) -> Result<Self, DbErr> {
         let write = connect(url, 2, Some(SCHEMA)).await?;
         write.execute_unprepared(&format!("create schema if not exists {SCHEMA}")).await?;
-        Ok(Self { read: connect(url, POSTGRES_READERS, Some(SCHEMA)).await?, write })
+        let read = connect(url, POSTGRES_READERS, Some(SCHEMA)).await?;
+        Ok(Self { read, write, place: Place::Server(url.to_owned()) })
+    }
+
+    /// The tables and checkpoints as they are at one moment, whatever is written meanwhile. To be dropped soon: a
+    /// database cannot clean up behind it.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub async fn snapshot(&self) -> Result<DatabaseTransaction, DbErr> {
+        match self.place {
+            Place::File(_) => self.read.begin().await,
+            Place::Server(_) => {
+                let (isolation, access) = (IsolationLevel::RepeatableRead, AccessMode::ReadOnly);
+                self.read.begin_with_config(Some(isolation), Some(access)).await
+            }
+        }
+    }
+
+    /// One more connection that writes, for who cannot wait between the transactions of the runner.
+    pub(crate) async fn one_more(&self) -> Result<DatabaseConnection, DbErr> {
+        match &self.place {
+            Place::File(path) => connect(&file_url(path), 1, None).await,
+            Place::Server(url) => connect(url, 1, Some(SCHEMA)).await,
+        }
     }
 
     /// Creates every table that is missing.
@@ -52,7 +88,7 @@ impl ReadModels {
     /// # Errors
     /// What the database said.
     pub async fn create_tables(&self, projectors: &[Box<dyn AnyProjector>]) -> Result<(), DbErr> {
-        create_tables(&self.write, projectors).await
+        create_tables(&self.write, projectors.iter().map(AsRef::as_ref)).await
     }
 }
 
@@ -60,7 +96,10 @@ impl ReadModels {
 ///
 /// # Errors
 /// What the database said.
-pub async fn create_tables(db: &DatabaseConnection, projectors: &[Box<dyn AnyProjector>]) -> Result<(), DbErr> {
+pub async fn create_tables(
+    db: &DatabaseConnection,
+    projectors: impl Iterator<Item = &dyn AnyProjector>,
+) -> Result<(), DbErr> {
     let backend = db.get_database_backend();
     let checkpoints = Schema::new(backend).create_table_from_entity(checkpoint::Entity).if_not_exists().to_owned();
     db.execute(backend.build(&checkpoints)).await?;
@@ -72,34 +111,62 @@ pub async fn create_tables(db: &DatabaseConnection, projectors: &[Box<dyn AnyPro
     Ok(())
 }
 
-/// An empty database in memory: for lists at a past moment and for comparing a rebuild with the live rows.
+/// An empty database in a file without a name, which is gone with its one connection. What fits stays in memory.
 ///
 /// # Errors
 /// What SQLite said.
-pub async fn in_memory() -> Result<DatabaseConnection, DbErr> {
-    connect(IN_MEMORY, 1, None).await
+pub async fn temporary() -> Result<DatabaseConnection, DbErr> {
+    disposable("sqlite://").await
+}
+
+/// The database at `path`, made when there is none, without any protection of its contents.
+pub(crate) async fn disposable_file(path: &Path) -> Result<DatabaseConnection, DbErr> {
+    disposable(&file_url(path)).await
+}
+
+/// One connection to `schema` of the server at `url`.
+pub(crate) async fn schema(url: &str, schema: &str) -> Result<DatabaseConnection, DbErr> {
+    connect(url, 1, Some(schema)).await
+}
+
+fn file_url(path: &Path) -> String {
+    format!("sqlite://{}?mode=rwc", path.display())
+}
+
+/// A database whose contents need not outlive a fault: nothing is flushed, nothing can be rolled back.
+async fn disposable(url: &str) -> Result<DatabaseConnection, DbErr> {
+    let mut options = options(url, 1);
+    options.map_sqlx_sqlite_opts(|sqlite| {
+        sqlite.journal_mode(SqliteJournalMode::Off).synchronous(SqliteSynchronous::Off).pragma("cache_size", "-32000")
+    });
+    Database::connect(options).await
 }
 
 async fn connect(url: &str, connections: u32, schema: Option<&str>) -> Result<DatabaseConnection, DbErr> {
+    let mut options = options(url, connections);
+    options.map_sqlx_sqlite_opts(|sqlite| {
+        sqlite
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .busy_timeout(Duration::from_secs(5))
+    });
+    if let Some(schema) = schema {
+        options.set_schema_search_path(schema);
+    }
+    Database::connect(options).await
+}
+
+fn options(url: &str, connections: u32) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
     options
         .max_connections(connections)
         .min_connections(1)
         .acquire_timeout(Duration::from_secs(5))
         .test_before_acquire(false)
-        .sqlx_logging(false)
-        .map_sqlx_sqlite_opts(|sqlite| {
-            sqlite
-                .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::Normal)
-                .busy_timeout(Duration::from_secs(5))
-        });
-    if url == IN_MEMORY {
-        // The database lives as long as its one connection: it must never be replaced.
+        .sqlx_logging(false);
+    if connections == 1 {
+        // A temporary database, an attached one and a lock live as long as their connection: it is never replaced.
         options.idle_timeout(FOREVER).max_lifetime(FOREVER);
     }
-    if let Some(schema) = schema {
-        options.set_schema_search_path(schema);
-    }
-    Database::connect(options).await
+    options
 }

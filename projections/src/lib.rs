@@ -3,12 +3,15 @@
 //! A [`Projection`] says which rows an event touches and folds it; the [`Runner`] does the rest for all of them. The
 //! same fold serves the live table, a rebuild, a list as it was at a past moment, and the audit.
 
+mod beside;
 mod catalogue;
 pub mod checkpoint;
 pub mod database;
+mod difference;
 mod page;
 mod projection;
 mod projector;
+mod read_ahead;
 mod runner;
 pub mod scratch;
 
@@ -18,9 +21,12 @@ pub mod hosting;
 pub mod identity;
 pub mod trading;
 
+pub use beside::Beside;
 pub use catalogue::catalogue;
 pub use database::ReadModels;
+pub use difference::{Comparison, Difference, DifferenceKind, FieldDifference};
 pub use page::{Page, Paging};
 pub use projection::{Projection, ProjectionError};
-pub use projector::{AnyProjector, Difference, Projector};
+pub use projector::{AnyProjector, Projector, ShownRow};
+pub use read_ahead::ReadAhead;
 pub use runner::{ProjectionStatus, Runner, Statuses};

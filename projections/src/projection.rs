@@ -66,7 +66,7 @@ pub enum ProjectionError {
     /// The log: may pass.
     #[error(transparent)]
     Log(#[from] domain::log::LogError),
-    /// Somebody else moved the checkpoint meanwhile.
-    #[error("the checkpoint of {0} was moved by another server")]
+    /// Somebody else moved the checkpoint or replaced the table meanwhile.
+    #[error("the table {0} was moved on or replaced by somebody else")]
     Overtaken(&'static str),
 }

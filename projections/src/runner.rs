@@ -128,55 +128,65 @@ impl Runner {
         if page.through == from {
             return Ok(false);
         }
-        if let Err(error) = self.project(&page.events, page.through).await {
-            for running in &mut self.running {
-                running.projector.forget();
+        match self.project(&page.events, page.through).await {
+            Ok(()) => self.publish(),
+            Err(error) => {
+                self.load_checkpoints().await?;
+                let ProjectionError::Overtaken(table) = error else { return Err(error) };
+                tracing::info!(table, "a table was moved on or replaced: going on from its checkpoint");
             }
-            self.load_checkpoints().await?;
-            return Err(error);
         }
-        self.publish();
         Ok(true)
     }
 
     async fn project(&mut self, events: &[Recorded], through: u64) -> Result<(), ProjectionError> {
-        let mut moved = Vec::new();
-        let mut passed = Vec::new();
+        let batches = self.decode(events, through);
         let txn = self.db.begin().await?;
-        for (index, running) in self.running.iter_mut().enumerate() {
-            if running.halted.is_some() || running.checkpoint.position >= through {
-                continue;
-            }
-            let since = running.checkpoint.position;
-            let fresh: Vec<&Recorded> = events
-                .iter()
-                .filter(|event| event.position > since && running.projector.consumes(&event.aggregate_type))
-                .collect();
-            let mut next = running.checkpoint.clone();
-            next.position = through;
+        let mut moved = Vec::with_capacity(batches.len());
+        let mut passed = BTreeMap::<u64, Vec<&'static str>>::new();
+        for (index, fresh) in batches {
+            let Running { projector, checkpoint, .. } = &mut self.running[index];
+            let mut next = Checkpoint { position: through, ..checkpoint.clone() };
             if fresh.is_empty() {
-                passed.push(running.projector.table());
+                passed.entry(checkpoint.position).or_default().push(projector.table());
             } else {
                 fresh.iter().for_each(|event| next.tally.add(event));
-                match running.projector.project(&txn, &fresh).await {
-                    Ok(()) => checkpoint::advance(&txn, running.projector.table(), &running.checkpoint, &next).await?,
-                    Err(ProjectionError::Decode(error)) => {
-                        tracing::error!(projection = running.projector.name(), %error, "a projection halts");
-                        running.projector.forget();
-                        running.halted = Some(error.to_string());
-                        continue;
-                    }
-                    Err(error) => return Err(error),
-                }
+                checkpoint::advance(&txn, projector.table(), checkpoint, &next).await?;
+                projector.project(&txn, &fresh).await?;
             }
             moved.push((index, next));
         }
-        checkpoint::pass(&txn, passed, through).await?;
+        for (from, tables) in passed {
+            checkpoint::pass(&txn, &tables, from, through).await?;
+        }
         txn.commit().await?;
         for (index, next) in moved {
             self.running[index].checkpoint = next;
         }
         Ok(())
+    }
+
+    /// What each projection has to fold, by its place in `running`. One that cannot read an event halts.
+    fn decode<'a>(&mut self, events: &'a [Recorded], through: u64) -> Vec<(usize, Vec<&'a Recorded>)> {
+        let mut batches = Vec::with_capacity(self.running.len());
+        for (index, running) in self.running.iter_mut().enumerate() {
+            let since = running.checkpoint.position;
+            if running.halted.is_some() || since >= through {
+                continue;
+            }
+            let projector = &mut running.projector;
+            let fresh = |event: &&Recorded| event.position > since && projector.consumes(&event.aggregate_type);
+            let fresh: Vec<&Recorded> = events.iter().filter(fresh).collect();
+            match projector.decode(&fresh) {
+                Ok(()) => batches.push((index, fresh)),
+                Err(error) => {
+                    tracing::error!(projection = projector.name(), %error, "a projection halts");
+                    projector.forget();
+                    running.halted = Some(error.to_string());
+                }
+            }
+        }
+        batches
     }
 
     fn reached(&self) -> u64 {

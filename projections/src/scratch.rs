@@ -1,65 +1,79 @@
-//! Read models built from the log into a database of their own: lists as they were, and rebuilds to compare with.
+//! Read models built from the log into tables of their own: lists as they were, rebuilds, and what to compare with.
 
-use domain::log::{Log, PAGE_EVENTS_MAX};
+use std::sync::Arc;
+
+use domain::event::Recorded;
+use domain::log::Log;
 use sea_orm::{DatabaseConnection, TransactionTrait};
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::database;
 use crate::projection::ProjectionError;
 use crate::projector::AnyProjector;
+use crate::read_ahead::ReadAhead;
 
-/// Folds the log up to position `through` into an empty database in memory, with the same fold as the live rows.
-/// `progress` is told each position reached.
+/// A projection on its way along the log, and how far it has come.
+pub struct Folding {
+    pub projector: Box<dyn AnyProjector>,
+    pub checkpoint: Checkpoint,
+}
+
+impl Folding {
+    /// At the beginning of the log.
+    pub fn new(projector: Box<dyn AnyProjector>) -> Self {
+        Self { projector, checkpoint: Checkpoint::default() }
+    }
+}
+
+/// Folds the log up to position `through` into an empty database that is gone with its connection, with the same fold
+/// as the live rows. `progress` is told each position reached.
 ///
 /// # Errors
 /// When the log or the database does not answer, or an event cannot be read.
 pub async fn build(
-    log: &dyn Log,
-    mut projectors: Vec<Box<dyn AnyProjector>>,
+    log: &Arc<dyn Log>,
+    projectors: Vec<Box<dyn AnyProjector>>,
     through: u64,
     progress: impl Fn(u64) + Send,
 ) -> Result<DatabaseConnection, ProjectionError> {
-    let db = database::in_memory().await?;
-    database::create_tables(&db, &projectors).await?;
-    fold(log, &db, &mut projectors, through, progress).await?;
+    let db = database::temporary().await?;
+    let mut foldings: Vec<Folding> = projectors.into_iter().map(Folding::new).collect();
+    database::create_tables(&db, foldings.iter().map(|folding| &*folding.projector)).await?;
+    fold(log, &db, &mut foldings, through, progress).await?;
     Ok(db)
 }
 
-/// Folds the log from its beginning up to `through` into the (empty) tables of `db`, with their checkpoints.
+/// Folds the log on from where each of `foldings` is, up to `through`, into the tables of `db`, with their checkpoints.
 ///
 /// # Errors
 /// When the log or the database does not answer, or an event cannot be read.
 pub async fn fold(
-    log: &dyn Log,
+    log: &Arc<dyn Log>,
     db: &DatabaseConnection,
-    projectors: &mut [Box<dyn AnyProjector>],
+    foldings: &mut [Folding],
     through: u64,
     progress: impl Fn(u64) + Send,
 ) -> Result<(), ProjectionError> {
-    checkpoint::ensure(db, projectors.iter().map(|projector| projector.table())).await?;
+    checkpoint::ensure(db, foldings.iter().map(|folding| folding.projector.table())).await?;
     let types: Vec<&str> =
-        projectors.iter().flat_map(|projector| projector.aggregate_types().iter().copied()).collect();
-    let mut checkpoints = vec![Checkpoint::default(); projectors.len()];
-    let mut position = 0;
-    while position < through {
-        let mut page = log.read_all(position, &types, PAGE_EVENTS_MAX).await?;
-        page.events.retain(|event| event.position <= through);
-        let reached = page.through.min(through);
-        if reached == position {
-            break;
-        }
+        foldings.iter().flat_map(|folding| folding.projector.aggregate_types().iter().copied()).collect();
+    let from = foldings.iter().map(|folding| folding.checkpoint.position).min().unwrap_or(through);
+    let mut pages = ReadAhead::new(log, from, through, &types);
+    while let Some(page) = pages.next().await? {
         let txn = db.begin().await?;
-        for (projector, checkpoint) in projectors.iter_mut().zip(&mut checkpoints) {
-            let events: Vec<_> = page.events.iter().filter(|event| projector.consumes(&event.aggregate_type)).collect();
-            let from = checkpoint.clone();
-            checkpoint.position = reached;
-            events.iter().for_each(|event| checkpoint.tally.add(event));
-            projector.project(&txn, &events).await?;
-            checkpoint::advance(&txn, projector.table(), &from, checkpoint).await?;
+        for folding in foldings.iter_mut().filter(|folding| folding.checkpoint.position < page.through) {
+            let since = folding.checkpoint.position;
+            let fresh = |event: &&Recorded| event.position > since && folding.projector.consumes(&event.aggregate_type);
+            let events: Vec<&Recorded> = page.events.iter().filter(fresh).collect();
+            let mut next = Checkpoint { position: page.through, ..folding.checkpoint.clone() };
+            events.iter().for_each(|event| next.tally.add(event));
+            folding.projector.decode(&events)?;
+            checkpoint::advance(&txn, folding.projector.table(), &folding.checkpoint, &next).await?;
+            folding.projector.project(&txn, &events).await?;
+            folding.checkpoint = next;
         }
         txn.commit().await?;
-        position = reached;
-        progress(position);
+        progress(page.through);
     }
     Ok(())
 }

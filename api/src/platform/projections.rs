@@ -1,4 +1,6 @@
-//! How far each read model has come, and what it consumed.
+//! How far read models and process managers have come.
+
+use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
@@ -20,6 +22,20 @@ struct ProjectionsOut {
     /// The highest position of the log.
     head: u64,
     projections: Vec<ProjectionOut>,
+    processes: ProcessesOut,
+    /// How far each reader of the log was when it last said so (process managers, gateways): after a restart it goes on
+    /// from there.
+    readers: BTreeMap<String, u64>,
+}
+
+/// The process managers, which move together.
+#[derive(Serialize, ToSchema)]
+struct ProcessesOut {
+    position: u64,
+    /// Positions between them and the head of the log.
+    lag: u64,
+    /// The highest position of an event that they caused, as far as this server knows.
+    produced: u64,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -41,6 +57,13 @@ struct ProjectionOut {
     responses((status = 200, body = ProjectionsOut)))]
 async fn list_projections(State(app): State<App>, _admin: Admin) -> Result<Json<ProjectionsOut>, ApiError> {
     let head = app.log().head().await?;
+    let handled = app.readers.handled();
+    let processes = ProcessesOut {
+        position: handled.through,
+        lag: head.saturating_sub(handled.through),
+        produced: handled.produced,
+    };
+    let readers = app.log().reader_positions().await?;
     let statuses = app.statuses.borrow().clone();
     let shown = statuses.iter().map(|(name, status)| ProjectionOut {
         name: (*name).to_owned(),
@@ -51,5 +74,5 @@ async fn list_projections(State(app): State<App>, _admin: Admin) -> Result<Json<
         digest: status.checkpoint.tally.hex(),
         halted: status.halted.clone(),
     });
-    Ok(Json(ProjectionsOut { head, projections: shown.collect() }))
+    Ok(Json(ProjectionsOut { head, projections: shown.collect(), processes, readers }))
 }

@@ -1,11 +1,12 @@
 //! The log in memory, for unit tests: the rules of the other engines, without their durability.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use domain::log::{Append, Appended, CommandKey, KeptCommand, Log, LogError, PAGE_EVENTS_MAX, Page};
+use domain::log::{Append, Appended, CommandKey, CommandUnderKey, KeptCommand, Log, LogError, PAGE_EVENTS_MAX, Page};
 use domain::{Recorded, TenantId};
 
 use super::tail::{Tail, wanted};
@@ -24,7 +25,7 @@ struct Kept {
     /// Places in `events`, in order of sequence.
     streams: HashMap<(String, String), Vec<usize>>,
     commands: HashMap<(TenantId, String), KeptCommand>,
-    readers: HashMap<String, u64>,
+    readers: BTreeMap<String, u64>,
 }
 
 impl Default for MemoryLog {
@@ -139,6 +140,23 @@ impl Log for MemoryLog {
         Ok(self.kept().commands.get(&(tenant, key.to_owned())).cloned())
     }
 
+    async fn commands(
+        &self,
+        after: Option<(TenantId, String)>,
+        limit: usize,
+    ) -> Result<Vec<CommandUnderKey>, LogError> {
+        let kept = self.kept();
+        let all: BTreeMap<_, _> = kept.commands.iter().collect();
+        let from = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let next = all.range::<(TenantId, String), _>((from, Bound::Unbounded)).take(limit);
+        let under_key = |(tenant, key): &(TenantId, String), kept: &KeptCommand| CommandUnderKey {
+            tenant: *tenant,
+            key: key.clone(),
+            kept: kept.clone(),
+        };
+        Ok(next.map(|(key, kept)| under_key(key, kept)).collect())
+    }
+
     async fn keep_answer(&self, tenant: TenantId, key: &CommandKey, answer: Vec<u8>) -> Result<(), LogError> {
         limits::check_key(key)?;
         let mut kept = self.kept();
@@ -156,6 +174,10 @@ impl Log for MemoryLog {
 
     async fn reader_position(&self, reader: &str) -> Result<u64, LogError> {
         Ok(self.kept().readers.get(reader).copied().unwrap_or(0))
+    }
+
+    async fn reader_positions(&self) -> Result<BTreeMap<String, u64>, LogError> {
+        Ok(self.kept().readers.clone())
     }
 
     async fn keep_reader_position(&self, reader: &str, position: u64) -> Result<(), LogError> {

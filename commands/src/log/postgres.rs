@@ -7,14 +7,18 @@
 mod leadership;
 mod listener;
 mod reader;
+mod restore;
 mod writer;
 
+pub use restore::PostgresRestore;
+
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::log::{Append, Appended, CommandKey, KeptCommand, Log, LogError, PAGE_EVENTS_MAX, Page};
+use domain::log::{Append, Appended, CommandKey, CommandUnderKey, KeptCommand, Log, LogError, PAGE_EVENTS_MAX, Page};
 use domain::{Recorded, TenantId};
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::watch;
@@ -133,12 +137,24 @@ impl Log for PostgresLog {
         self.reader.command(tenant, key).await
     }
 
+    async fn commands(
+        &self,
+        after: Option<(TenantId, String)>,
+        limit: usize,
+    ) -> Result<Vec<CommandUnderKey>, LogError> {
+        self.reader.commands(after, limit).await
+    }
+
     async fn keep_answer(&self, tenant: TenantId, key: &CommandKey, answer: Vec<u8>) -> Result<(), LogError> {
         self.jobs.keep_answer(KeepAnswer { tenant, key: key.clone(), answer }).await
     }
 
     async fn reader_position(&self, reader: &str) -> Result<u64, LogError> {
         self.reader.position(reader).await
+    }
+
+    async fn reader_positions(&self) -> Result<BTreeMap<String, u64>, LogError> {
+        self.reader.positions().await
     }
 
     async fn keep_reader_position(&self, reader: &str, position: u64) -> Result<(), LogError> {

@@ -1,8 +1,14 @@
 //! The log in an SQLite file: the default, for one machine.
 
+mod read_only;
 mod reader;
+mod restore;
 mod writer;
 
+pub use read_only::ReadOnlySqliteLog;
+pub use restore::SqliteRestore;
+
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,11 +16,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::log::{Append, Appended, CommandKey, KeptCommand, Log, LogError, PAGE_EVENTS_MAX, Page};
+use domain::log::{Append, Appended, CommandKey, CommandUnderKey, KeptCommand, Log, LogError, PAGE_EVENTS_MAX, Page};
 use domain::{Recorded, TenantId};
 use rusqlite::{Connection, OpenFlags};
 
-use self::reader::Readers;
+use self::reader::{Reader, Readers};
 use self::writer::Writer;
 use super::jobs::{Jobs, KeepAnswer, KeepPosition};
 use super::tail::Tail;
@@ -142,6 +148,14 @@ impl Log for SqliteLog {
         self.readers.read(move |reader| reader.command(tenant, &key)).await
     }
 
+    async fn commands(
+        &self,
+        after: Option<(TenantId, String)>,
+        limit: usize,
+    ) -> Result<Vec<CommandUnderKey>, LogError> {
+        self.readers.read(move |reader| reader.commands(after.as_ref(), limit)).await
+    }
+
     async fn keep_answer(&self, tenant: TenantId, key: &CommandKey, answer: Vec<u8>) -> Result<(), LogError> {
         self.jobs()?.keep_answer(KeepAnswer { tenant, key: key.clone(), answer }).await
     }
@@ -149,6 +163,10 @@ impl Log for SqliteLog {
     async fn reader_position(&self, reader: &str) -> Result<u64, LogError> {
         let name = reader.to_owned();
         self.readers.read(move |reader| reader.position(&name)).await
+    }
+
+    async fn reader_positions(&self) -> Result<BTreeMap<String, u64>, LogError> {
+        self.readers.read(Reader::positions).await
     }
 
     async fn keep_reader_position(&self, reader: &str, position: u64) -> Result<(), LogError> {

@@ -1,10 +1,11 @@
 //! Reading the table. Whatever is visible is complete: positions become visible in their order, see the migration.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use domain::log::{KeptCommand, LogError, Page};
+use domain::log::{CommandUnderKey, KeptCommand, LogError, Page};
 use domain::{Recorded, TenantId};
 use futures::TryStreamExt;
 use sqlx::pool::PoolConnection;
@@ -35,6 +36,9 @@ const FILTERED_PAGE: &str = "SELECT position, event_id, aggregate_type, aggregat
      WHERE position > $1 AND position <= $2 AND aggregate_type = ANY ($3) ORDER BY position LIMIT $4";
 const HEAD: &str = "SELECT coalesce(max(position), 0) FROM events";
 const POSITION: &str = "SELECT position FROM reader_positions WHERE reader = $1";
+const POSITIONS: &str = "SELECT reader, position FROM reader_positions";
+const COMMANDS: &str = "SELECT fingerprint, first_position, last_position, answer, tenant, key FROM commands \
+     WHERE (tenant, key) > ($1, $2) ORDER BY tenant, key LIMIT $3";
 const COMMAND: &str =
     "SELECT fingerprint, first_position, last_position, answer FROM commands WHERE tenant = $1 AND key = $2";
 
@@ -86,6 +90,33 @@ impl Reader {
         let query = |mut connection: PgConnection| async move {
             let row = sqlx::query(COMMAND).bind(tenant.0).bind(key).fetch_optional(&mut *connection).await?;
             row.as_ref().map(kept_command).transpose()
+        };
+        self.read(query).await
+    }
+
+    pub(super) async fn commands(
+        &self,
+        after: Option<(TenantId, String)>,
+        limit: usize,
+    ) -> Result<Vec<CommandUnderKey>, LogError> {
+        // No tenant sorts before that of nobody, and no key is empty.
+        let (tenant, key) = after.map_or((Uuid::nil(), String::new()), |(tenant, key)| (tenant.0, key));
+        let query = async |mut connection: PgConnection| {
+            let query = sqlx::query(COMMANDS).bind(tenant).bind(&key).bind(bigint(limit as u64));
+            let rows = query.fetch_all(&mut *connection).await?;
+            let under_key = |row: &PgRow| {
+                let tenant = TenantId(row.try_get(4)?);
+                Ok(CommandUnderKey { tenant, key: row.try_get(5)?, kept: kept_command(row)? })
+            };
+            rows.iter().map(under_key).collect()
+        };
+        self.read(query).await
+    }
+
+    pub(super) async fn positions(&self) -> Result<BTreeMap<String, u64>, LogError> {
+        let query = |mut connection: PgConnection| async move {
+            let rows: Vec<(String, i64)> = sqlx::query_as(POSITIONS).fetch_all(&mut *connection).await?;
+            Ok(rows.into_iter().map(|(reader, position)| (reader, number(position))).collect())
         };
         self.read(query).await
     }

@@ -1,10 +1,11 @@
 //! Reading the file, beside the writer: SQLite's readers never wait for it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::DateTime;
-use domain::log::{KeptCommand, LogError, Page};
+use domain::log::{CommandUnderKey, KeptCommand, LogError, Page};
 use domain::{Recorded, TenantId};
 use rusqlite::types::{FromSqlError, ValueRef};
 use rusqlite::{CachedStatement, Connection, OpenFlags, OptionalExtension, Row, ToSql};
@@ -28,6 +29,10 @@ const STREAM: &str = "SELECT position, event_id, aggregate_type, aggregate_id, s
 const PAGE: &str = "SELECT position, event_id, aggregate_type, aggregate_id, sequence, event_type, event_version, \
      payload, tenant, metadata, recorded_at FROM events WHERE position > ?1 AND position <= ?2";
 const POSITION: &str = "SELECT position FROM reader_positions WHERE reader = ?1";
+const POSITIONS: &str = "SELECT reader, position FROM reader_positions";
+const HEAD: &str = "SELECT coalesce(max(position), 0) FROM events";
+const COMMANDS: &str = "SELECT fingerprint, first_position, last_position, answer, tenant, key FROM commands \
+     WHERE (tenant, key) > (?1, ?2) ORDER BY tenant, key LIMIT ?3";
 const COMMAND: &str =
     "SELECT fingerprint, first_position, last_position, answer FROM commands WHERE tenant = ?1 AND key = ?2";
 
@@ -117,6 +122,32 @@ impl Reader {
         kept_command(&self.connection, tenant, key).map_err(failed)
     }
 
+    pub(super) fn commands(
+        &mut self,
+        after: Option<&(TenantId, String)>,
+        limit: usize,
+    ) -> Result<Vec<CommandUnderKey>, LogError> {
+        // Every tenant sorts after the empty one.
+        let (tenant, key) = after.map_or((&[][..], ""), |(tenant, key)| (&tenant.0.as_bytes()[..], key));
+        let mut statement = self.connection.prepare_cached(COMMANDS).map_err(failed)?;
+        let rows = statement.query_map((tenant, key, integer(limit as u64)), |row| {
+            let tenant = uuid(row.get_ref(4)?).map_err(|error| unreadable(4, error))?;
+            Ok(CommandUnderKey { tenant: TenantId(tenant), key: row.get(5)?, kept: kept(row)? })
+        });
+        rows.and_then(Iterator::collect).map_err(failed)
+    }
+
+    pub(super) fn positions(&mut self) -> Result<BTreeMap<String, u64>, LogError> {
+        let mut statement = self.connection.prepare_cached(POSITIONS).map_err(failed)?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+        rows.and_then(Iterator::collect).map_err(failed)
+    }
+
+    pub(super) fn head(&mut self) -> Result<u64, LogError> {
+        let mut statement = self.connection.prepare_cached(HEAD).map_err(failed)?;
+        statement.query_row([], |row| row.get(0)).map_err(failed)
+    }
+
     pub(super) fn position(&mut self, reader: &str) -> Result<u64, LogError> {
         let mut statement = self.connection.prepare_cached(POSITION).map_err(failed)?;
         let position = statement.query_row([reader], |row| row.get(0)).optional().map_err(failed)?;
@@ -131,15 +162,16 @@ pub(super) fn kept_command(
     key: &str,
 ) -> rusqlite::Result<Option<KeptCommand>> {
     let mut statement = connection.prepare_cached(COMMAND)?;
-    let kept = statement.query_row((tenant.0.as_bytes(), key), |row| {
-        Ok(KeptCommand {
-            fingerprint: row.get(0)?,
-            first_position: row.get(1)?,
-            last_position: row.get(2)?,
-            answer: row.get(3)?,
-        })
-    });
-    kept.optional()
+    statement.query_row((tenant.0.as_bytes(), key), kept).optional()
+}
+
+fn kept(row: &Row<'_>) -> rusqlite::Result<KeptCommand> {
+    Ok(KeptCommand {
+        fingerprint: row.get(0)?,
+        first_position: row.get(1)?,
+        last_position: row.get(2)?,
+        answer: row.get(3)?,
+    })
 }
 
 /// Hands each event of `statement` to `take` until that says it has enough.

@@ -24,13 +24,13 @@ const SET_UP: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAG
 const END: &str = "SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1";
 const SEQUENCE: &str = "SELECT sequence FROM events WHERE aggregate_type = ?1 AND aggregate_id = ?2 \
      ORDER BY sequence DESC LIMIT 1";
-const INSERT: &str = "INSERT INTO events (position, event_id, aggregate_type, aggregate_id, sequence, event_type, \
+pub(super) const INSERT: &str = "INSERT INTO events (position, event_id, aggregate_type, aggregate_id, sequence, event_type, \
      event_version, payload, tenant, metadata, recorded_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
-const KEEP: &str = "INSERT INTO commands (tenant, key, fingerprint, first_position, last_position, answer) \
+pub(super) const KEEP: &str = "INSERT INTO commands (tenant, key, fingerprint, first_position, last_position, answer) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 const ANSWER: &str = "UPDATE commands SET answer = ?4 \
      WHERE tenant = ?1 AND key = ?2 AND fingerprint = ?3 AND answer IS NULL";
-const KEEP_POSITION: &str = "INSERT INTO reader_positions (reader, position) VALUES (?1, ?2) \
+pub(super) const KEEP_POSITION: &str = "INSERT INTO reader_positions (reader, position) VALUES (?1, ?2) \
      ON CONFLICT (reader) DO UPDATE SET position = excluded.position";
 
 /// Owns the only connection that writes.
@@ -135,13 +135,19 @@ impl Writer {
 
 impl Open {
     fn new(path: &Path) -> Result<Self, LogError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-        let mut connection = connect(path, flags).map_err(unavailable)?;
-        connection.execute_batch(SET_UP).map_err(unavailable)?;
-        EVENT_STORE_SQLITE.apply_sqlite(&mut connection).map_err(unavailable)?;
+        let connection = connect_and_set_up(path)?;
         let end = End::of(&connection).map_err(unavailable)?;
         Ok(Self { connection, end })
     }
+}
+
+/// A connection that writes, to tables that are there.
+pub(super) fn connect_and_set_up(path: &Path) -> Result<Connection, LogError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+    let mut connection = connect(path, flags).map_err(unavailable)?;
+    connection.execute_batch(SET_UP).map_err(unavailable)?;
+    EVENT_STORE_SQLITE.apply_sqlite(&mut connection).map_err(unavailable)?;
+    Ok(connection)
 }
 
 impl End {
@@ -248,7 +254,7 @@ impl Changes<'_> {
     }
 }
 
-fn insert_event(insert: &mut rusqlite::CachedStatement<'_>, event: &Recorded) -> rusqlite::Result<()> {
+pub(super) fn insert_event(insert: &mut rusqlite::CachedStatement<'_>, event: &Recorded) -> rusqlite::Result<()> {
     let (event_id, tenant) = (event.event_id.as_bytes(), event.tenant.0.as_bytes());
     let row = rusqlite::params![
         integer(event.position),

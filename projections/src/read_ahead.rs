@@ -1,0 +1,52 @@
+//! The log as a sequence of pages, the next ones read while one is worked on.
+
+use std::sync::Arc;
+
+use domain::log::{Log, LogError, PAGE_EVENTS_MAX, Page};
+use tokio::sync::mpsc;
+
+/// Pages that wait to be worked on.
+const PAGES_WAITING_MAX: usize = 2;
+
+/// Some part of the log, from one position through another.
+pub struct ReadAhead {
+    pages: mpsc::Receiver<Result<Page, LogError>>,
+}
+
+impl ReadAhead {
+    /// The events after `after` up to `through` (or the end of the log), of `aggregate_types` only unless that is empty.
+    pub fn new(log: &Arc<dyn Log>, after: u64, through: u64, aggregate_types: &[&'static str]) -> Self {
+        let (send, pages) = mpsc::channel(PAGES_WAITING_MAX);
+        let (log, aggregate_types) = (Arc::clone(log), aggregate_types.to_vec());
+        tokio::spawn(async move {
+            let mut after = after;
+            while after < through {
+                let page = log.read_all(after, &aggregate_types, PAGE_EVENTS_MAX).await;
+                let page = page.map(|page| up_to(page, through));
+                let next = page.as_ref().map_or(after, |page| page.through);
+                // Nothing new is the end of the log; nobody listening is the end of the work.
+                if (next == after && page.is_ok()) || send.send(page).await.is_err() || next == after {
+                    return;
+                }
+                after = next;
+            }
+        });
+        Self { pages }
+    }
+
+    /// The next page; `None` after the last one.
+    ///
+    /// # Errors
+    /// What the log said; nothing comes after it.
+    pub async fn next(&mut self) -> Result<Option<Page>, LogError> {
+        self.pages.recv().await.transpose()
+    }
+}
+
+fn up_to(mut page: Page, through: u64) -> Page {
+    if page.through > through {
+        page.events.retain(|event| event.position <= through);
+        page.through = through;
+    }
+    page
+}

@@ -1,0 +1,137 @@
+//! What must hold from each event to the next.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use domain::billing::balance::{Balance, BalanceEvent};
+use domain::event::Recorded;
+use domain::metadata::TenantId;
+use rust_decimal::Decimal;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::aggregates::AggregateType;
+
+/// What is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Check {
+    /// Positions follow each other from 1.
+    Positions,
+    /// Times never go backwards.
+    Times,
+    /// The sequence of each stream follows from 1.
+    Sequences,
+    /// A stream stays with one tenant, and the metadata say the same.
+    Tenants,
+    /// No event's id stands twice.
+    Ids,
+    /// Each payload is what its name and version promise.
+    Payloads,
+    /// Each entry of a balance is the sum of the entries up to it.
+    Balances,
+    /// The events of each kept command exist.
+    Commands,
+    /// Each read model has consumed what the log holds for it, no more and no less.
+    Projections,
+}
+
+impl Check {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Positions,
+        Self::Times,
+        Self::Sequences,
+        Self::Tenants,
+        Self::Ids,
+        Self::Payloads,
+        Self::Balances,
+        Self::Commands,
+        Self::Projections,
+    ];
+}
+
+/// Something that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    pub check: Check,
+    /// Where in the log, when it is about an event.
+    pub position: Option<u64>,
+    pub what: String,
+}
+
+/// What is known of the events so far.
+#[derive(Default)]
+pub(crate) struct Continuity {
+    position: u64,
+    time: Option<DateTime<Utc>>,
+    streams: HashMap<Arc<str>, HashMap<Arc<str>, (u64, TenantId)>>,
+    ids: HashSet<Uuid>,
+    balances: HashMap<Arc<str>, Decimal>,
+}
+
+impl Continuity {
+    /// What is wrong with the next event.
+    pub(crate) fn check(&mut self, event: &Recorded) -> Vec<Finding> {
+        let mut wrong = Vec::new();
+        let mut find = |check, what: String| wrong.push(Finding { check, position: Some(event.position), what });
+        if event.position != self.position + 1 {
+            find(Check::Positions, format!("position {} follows {}", event.position, self.position));
+        }
+        self.position = event.position;
+        if let Some(time) = self.time.filter(|time| *time > event.recorded_at) {
+            find(Check::Times, format!("recorded at {}, the one before at {time}", event.recorded_at));
+        }
+        self.time = Some(event.recorded_at);
+        if !self.ids.insert(event.event_id) {
+            find(Check::Ids, format!("the id {} stands twice", event.event_id));
+        }
+        self.check_stream(event, &mut find);
+        match AggregateType::named(&event.aggregate_type) {
+            Ok(aggregate) => drop((aggregate.check)(event).map_err(|error| find(Check::Payloads, error.to_string()))),
+            Err(error) => find(Check::Payloads, error.to_string()),
+        }
+        self.check_balance(event, &mut find);
+        wrong
+    }
+
+    /// The number of streams.
+    pub(crate) fn streams(&self) -> u64 {
+        self.streams.values().map(|streams| streams.len() as u64).sum()
+    }
+
+    fn check_stream(&mut self, event: &Recorded, find: &mut impl FnMut(Check, String)) {
+        let stream = format!("{}/{}", event.aggregate_type, event.aggregate_id);
+        let sort = self.streams.entry(Arc::clone(&event.aggregate_type)).or_default();
+        let (sequence, tenant) = sort.entry(Arc::clone(&event.aggregate_id)).or_insert((0, event.tenant));
+        if event.sequence != *sequence + 1 {
+            find(Check::Sequences, format!("sequence {} follows {sequence} in {stream}", event.sequence));
+        }
+        *sequence = event.sequence;
+        if event.tenant != *tenant {
+            find(Check::Tenants, format!("{stream} belongs to {tenant}, the event to {}", event.tenant));
+        }
+        match event.metadata() {
+            Ok(metadata) if metadata.tenant == event.tenant => {}
+            Ok(metadata) => {
+                find(Check::Tenants, format!("the metadata name the tenant {}, not {}", metadata.tenant, event.tenant));
+            }
+            Err(error) => find(Check::Payloads, format!("metadata: {error}")),
+        }
+    }
+
+    fn check_balance(&mut self, event: &Recorded, find: &mut impl FnMut(Check, String)) {
+        // One that cannot be read was found already.
+        let Ok(Some(entry)) = event.decode::<Balance>() else { return };
+        let (change, after) = match entry {
+            BalanceEvent::Credited { amount, balance_after, .. } => (amount, balance_after),
+        };
+        let sum = self.balances.entry(Arc::clone(&event.aggregate_id)).or_default();
+        let expected = sum.checked_add(change);
+        if expected != Some(after) {
+            find(Check::Balances, format!("{sum} and {change} make {after} in balance/{}", event.aggregate_id));
+        }
+        *sum = after;
+    }
+}
