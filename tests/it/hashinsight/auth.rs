@@ -96,7 +96,7 @@ async fn forms_come_from_our_own_pages() {
     let anonymous = server.anonymous();
     register(&anonymous, "ann@example.com", PASSWORD).await.expect(302);
     let page = anonymous.get("/login").await.expect(200).text;
-    let (_, rest) = page.split_once(r#"name="csrf_token" value=""#).unwrap();
+    let (_, rest) = page.split_once("name=\"csrf_token\" value=\"").unwrap();
     let (token, _) = rest.split_once('"').unwrap();
     let with = |token: &str| {
         let (anonymous, token) = (anonymous.clone(), token.to_owned());

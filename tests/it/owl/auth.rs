@@ -98,13 +98,12 @@ async fn a_locked_and_a_deactivated_account_stay_out() {
     let entered = login(&anonymous, "newuser@example.com", PASSWORD).await.expect(200);
     let user = anonymous.with_token(entered.at("/data/access_token").as_str().unwrap());
     user.get("/api/users/me").await.expect(200);
-    let active = format!("/platform/v1/users/{id}/active");
     let owner = server.admin(Surface::Platform);
-    owner.put(&active, json!({ "is_active": false })).await.expect(200);
+    owner.put(&format!("/platform/v1/users/{id}/active"), json!({ "is_active": false })).await.expect(200);
     user.get("/api/users/me").await.expect(401);
     let refused = login(&anonymous, "newuser@example.com", PASSWORD).await.expect(401);
     assert_eq!(refused.at("/message"), "账户已被禁用");
-    owner.put(&active, json!({ "is_active": true })).await.expect(200);
+    owner.put(&format!("/platform/v1/users/{id}/active"), json!({ "is_active": true })).await.expect(200);
     user.get("/api/users/me").await.expect(401);
     login(&anonymous, "newuser@example.com", PASSWORD).await.expect(200);
 }

@@ -51,8 +51,8 @@ async fn tenants_do_not_see_each_other(engine: Engine) {
     assert_eq!(names(&installer, "").await, ["bob", "admin"]);
     assert_eq!(names(&installer, &format!("?tenant_id={}", acme.as_str().unwrap())).await, ["carol", "alice"]);
     // To an owner of another tenant, Bob and the other tenants are not there.
-    let role_of_bob = format!("/platform/v1/users/{}/role", bob.at("/id").as_str().unwrap());
-    alice.put(&role_of_bob, json!({ "role": "client" })).await.expect(404);
+    let bob = bob.at("/id").as_str().unwrap();
+    alice.put(&format!("/platform/v1/users/{bob}/role"), json!({ "role": "client" })).await.expect(404);
     alice.get(&format!("/platform/v1/users?tenant_id={}", TenantId::DEFAULT)).await.expect(404);
     create(&alice, "dave", "user", Some(&json!(TenantId::DEFAULT))).await.expect(404);
     alice.get("/platform/v1/tenants").await.expect(403);
