@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use commands::{Clock, CommandBus, CommandContext, Readers, Receipt};
+use commands::gateways::market::MarketData;
+use commands::{Clock, CommandBus, CommandContext, CommandError, Readers, Receipt};
 use domain::aggregate::Decider;
 use domain::log::Log;
 use projections::{ReadModels, Statuses};
@@ -26,6 +27,7 @@ pub struct Server {
     pub readers: Readers,
     pub models: ReadModels,
     pub past: PastLists,
+    pub market: Arc<dyn MarketData>,
     pub statuses: watch::Receiver<Arc<Statuses>>,
     pub secrets: Secrets,
     pub tokens: Tokens,
@@ -57,7 +59,23 @@ impl Server {
         self.carry_out(request, id, command, request.command()).await
     }
 
-    /// The same for a change of the one resource that the request names: honours `If-Match`, answers an `ETag`.
+    /// Brings an aggregate into being that clients know by a number, its id; `command` says how under which number.
+    ///
+    /// # Errors
+    /// What the command was refused for (then no number is taken), or that the log does not answer.
+    pub async fn create<A: Decider>(
+        &self,
+        request: &RequestContext,
+        command: impl Fn(i64) -> A::Command,
+    ) -> Result<i64, ApiError> {
+        A::default().decide(command(0), self.clock().now()).map_err(CommandError::Refused)?;
+        let id = self.bus.allocate(A::TYPE, 1, &request.command()).await?;
+        let receipt = self.execute::<A>(request, &id.to_string(), command(id)).await?;
+        request.version(receipt.sequence);
+        Ok(id)
+    }
+
+    /// Carries out a change of the one resource that the request names: honours `If-Match`, answers an `ETag`.
     ///
     /// # Errors
     /// What the command was refused for, that the resource has changed, or that the log does not answer.

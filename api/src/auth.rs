@@ -1,5 +1,7 @@
 //! Who calls: tokens, and the extractors that stand in a handler's signature.
 
+mod permission;
+
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
@@ -16,6 +18,8 @@ use crate::error::ApiError;
 use crate::request::RequestContext;
 use crate::secrets::Secrets;
 use crate::surface::Surface;
+
+pub use permission::{Full, Permitted, Read, module};
 
 const ISSUER: &str = "corelog";
 

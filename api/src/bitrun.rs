@@ -1,12 +1,54 @@
 //! BITRUN: trading strategies, AI and quant.
 
+mod accounts;
+mod decisions;
 pub mod envelope;
+mod quant_strategies;
+mod workers;
 
+use commands::Receipt;
+use domain::aggregate::Decider;
+use projections::Projection;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
+use crate::error::ApiError;
 
 /// Its operations.
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .merge(accounts::routes())
+        .merge(quant_strategies::routes())
+        .merge(decisions::routes())
+        .merge(workers::routes())
+}
+
+/// The row of a list as it is after a command: the list's own fold, so that an answer never shows an older state.
+fn row_after<A, P>(row: Option<P::Row>, key: &P::Key, receipt: &Receipt<A>) -> Option<P::Row>
+where
+    A: Decider<Event = P::Event>,
+    P: Projection,
+{
+    let events = receipt.events.iter().zip(&receipt.recorded);
+    events.fold(row, |row, (event, recorded)| P::fold(row, key, event, recorded))
+}
+
+/// The `limit` of a list, from 1 to `most`.
+fn limit(given: Option<u64>, default: u64, most: u64) -> Result<u64, ApiError> {
+    let limit = given.unwrap_or(default);
+    if (1..=most).contains(&limit) {
+        Ok(limit)
+    } else {
+        Err(ApiError::field("limit", format!("must be between 1 and {most}")))
+    }
+}
+
+/// The `offset` of a list.
+fn offset(given: Option<u64>) -> Result<u64, ApiError> {
+    let offset = given.unwrap_or(0);
+    if offset <= u64::from(u32::MAX) {
+        Ok(offset)
+    } else {
+        Err(ApiError::field("offset", format!("must be between 0 and {}", u32::MAX)))
+    }
 }

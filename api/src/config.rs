@@ -1,11 +1,15 @@
 //! All settings: `corelog.toml`, then `CORELOG_*` variables. Each is described in `corelog.example.toml`.
 
+mod miners;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
+
+pub use miners::MinerSettings;
 
 /// On or off, as words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +52,8 @@ pub struct Config {
     /// A filter like `info` or `corelog=debug,info`.
     pub log: String,
     pub log_format: LogFormat,
+    /// `CORELOG_MINERS__READ_EVERY_MS` and the like.
+    pub miners: MinerSettings,
 }
 
 /// How log lines look.
@@ -71,6 +77,7 @@ impl Default for Config {
             mode: Mode::Development,
             log: "info".to_owned(),
             log_format: LogFormat::Text,
+            miners: MinerSettings::default(),
         }
     }
 }
@@ -93,6 +100,7 @@ impl Config {
         // Variables of tests and of benchmarks have names of their own below this prefix.
         let environment =
             Env::prefixed("CORELOG_").filter(|name| !name.starts_with("test_") && !name.starts_with("bench_"));
+        let environment = environment.split("__");
         let figment = Figment::from(Serialized::defaults(Self::default())).merge(Toml::file(file)).merge(environment);
         let config: Self = figment.extract().map_err(|error| ConfigError(sentences(error)))?;
         config.checked()
@@ -118,6 +126,9 @@ impl Config {
         if self.admin_password.as_deref().is_some_and(|password| password.chars().count() < 8) {
             return wrong("admin_password", "must have at least 8 characters");
         }
+        if let Some((setting, why)) = self.miners.wrong() {
+            return wrong(&format!("miners__{setting}"), why);
+        }
         if self.log.parse::<tracing_subscriber::EnvFilter>().is_err() {
             return wrong("log", "is not a log filter such as `info`");
         }
@@ -133,6 +144,7 @@ impl Config {
         let shown = Self {
             secret_key: masked(&self.secret_key),
             admin_password: masked(&self.admin_password),
+            miners: MinerSettings { password: masked(&self.miners.password), ..self.miners.clone() },
             database_url: self.database_url.as_deref().map(without_password),
             ..self.clone()
         };

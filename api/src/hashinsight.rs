@@ -1,6 +1,15 @@
 //! HashInsight: Bitcoin mining hosting, CRM, curtailment.
 
+mod crm;
+mod curtailment;
+mod customers;
+mod deals;
 pub mod envelope;
+mod leads;
+mod miner_commands;
+mod miners;
+mod sites;
+mod unique_names;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -9,4 +18,11 @@ use crate::app::App;
 /// Its operations.
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .merge(leads::routes())
+        .merge(customers::routes())
+        .merge(deals::routes())
+        .merge(sites::routes())
+        .merge(miners::routes())
+        .merge(miner_commands::routes())
+        .merge(curtailment::routes())
 }

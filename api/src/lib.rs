@@ -10,6 +10,7 @@ pub mod error;
 pub mod extract;
 pub mod hashinsight;
 pub mod limits;
+pub mod market;
 pub mod owl;
 mod pipeline;
 pub mod platform;

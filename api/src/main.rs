@@ -5,9 +5,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use api::config::{Config, LogFormat};
+use api::market;
 use api::server::Running;
 use clap::{Parser, Subcommand};
 use commands::Clock;
+use domain::trading::candle::{BadSymbol, UnknownTimeframe};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -32,6 +34,24 @@ enum Command {
     Serve,
     /// Show the settings in force, secrets masked.
     Config,
+    /// Bring data in.
+    #[command(subcommand)]
+    Import(Import),
+}
+
+#[derive(Subcommand)]
+enum Import {
+    /// Candles of one market, from a CSV file with the columns `open_time,open,high,low,close,volume`.
+    Candles {
+        /// Such as BTC/USDT:USDT.
+        #[arg(long)]
+        symbol: String,
+        /// 1m, 5m, 15m, 1h, 4h or 1d.
+        #[arg(long)]
+        timeframe: String,
+        /// `open_time` is in seconds, milliseconds or microseconds since 1970.
+        file: PathBuf,
+    },
 }
 
 #[tokio::main]
@@ -51,6 +71,12 @@ async fn run(arguments: Arguments) -> Result<ExitCode, String> {
         Command::Serve => serve(config).await,
         Command::Config => {
             say(&config.shown().map_err(|error| error.to_string())?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Import(Import::Candles { symbol, timeframe, file }) => {
+            let symbol = symbol.parse().map_err(|error: BadSymbol| error.to_string())?;
+            let timeframe = timeframe.parse().map_err(|error: UnknownTimeframe| error.to_string())?;
+            say(&market::import_candles(&config, &symbol, timeframe, &file).await?);
             Ok(ExitCode::SUCCESS)
         }
     }

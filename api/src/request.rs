@@ -73,6 +73,15 @@ impl RequestContext {
         CommandContext { key, ..CommandContext::new(metadata) }
     }
 
+    /// The id of the one `thing` that this request makes. A repeated request (with the client's key) makes the same id,
+    /// so it finds what the first one made.
+    pub fn id_for(&self, thing: &str) -> Uuid {
+        match &self.key {
+            Some(key) => Uuid::new_v5(&self.tenant.0, format!("{thing}/{}", key.key).as_bytes()),
+            None => self.clock.new_id(),
+        }
+    }
+
     /// The same request on behalf of `user`, who has just proved who that is.
     #[must_use]
     pub fn signed_in(&self, user: UserId, tenant: TenantId) -> Self {

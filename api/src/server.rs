@@ -6,8 +6,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use commands::gateways::GatewayRunner;
-use commands::log::SqliteLog;
+use commands::gateways::curtailment_clock::CurtailmentClock;
+use commands::gateways::miner_orders::MinerOrders;
+use commands::gateways::miners::AsicMiners;
+use commands::gateways::{Gateway, GatewayRunner};
+use commands::log::{PostgresLog, PostgresOptions, SqliteLog};
 use commands::processes::{self, ProcessRunner};
 use commands::{Clock, CommandBus, Readers};
 use domain::log::Log;
@@ -15,12 +18,14 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use projections::{ReadModels, Runner, catalogue};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::app::{App, Server};
 use crate::as_of::PastLists;
 use crate::auth::Tokens;
-use crate::config::{Config, Switch};
+use crate::config::{Config, MinerSettings, Switch};
 use crate::limits::Limits;
+use crate::market;
 use crate::router::router;
 use crate::secrets::Secrets;
 
@@ -30,7 +35,7 @@ use crate::secrets::Secrets;
 pub struct StartError(pub String);
 
 impl StartError {
-    fn because(what: &str, error: &dyn std::fmt::Display) -> Self {
+    pub(crate) fn because(what: &str, error: &dyn std::fmt::Display) -> Self {
         Self(format!("{what}: {error}"))
     }
 }
@@ -50,7 +55,7 @@ impl Storage {
     /// A sentence that says what could not be opened.
     pub async fn open(config: &Config) -> Result<Self, StartError> {
         let storage = match &config.database_url {
-            Some(_) => return Err(StartError("PostgreSQL comes next".to_owned())),
+            Some(url) => Self::postgres(url).await?,
             None => Self::sqlite(&config.data_dir).await?,
         };
         let tables = storage.models.create_tables(&catalogue()).await;
@@ -70,12 +75,24 @@ impl Storage {
         let models = ReadModels::sqlite(&data_dir.join("read.db")).await.map_err(|error| place(&error))?;
         Ok(Self { log: Arc::new(log), models, leading: watch::Sender::new(true).subscribe() })
     }
+
+    async fn postgres(url: &str) -> Result<Self, StartError> {
+        let place = |error: &dyn std::fmt::Display| {
+            StartError::because("the setting database_url (CORELOG_DATABASE_URL) cannot be used", error)
+        };
+        let log = PostgresLog::connect(url, PostgresOptions::default()).await.map_err(|error| place(&error))?;
+        let leading = log.lead().await;
+        let models = ReadModels::postgres(url).await.map_err(|error| place(&error))?;
+        Ok(Self { log: Arc::new(log), models, leading })
+    }
 }
 
 /// A server that is ready to listen.
 pub struct Running {
     app: App,
     storage: Storage,
+    /// The readers; they end with this value.
+    readers: JoinSet<()>,
 }
 
 impl Running {
@@ -86,6 +103,7 @@ impl Running {
     pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
         let storage = Storage::open(&config).await?;
         let secrets = secrets(&config)?;
+        let market = market::open(&config).await?;
         let bus = Arc::new(CommandBus::new(Arc::clone(&storage.log), clock));
         let mut projections = Runner::new(Arc::clone(&storage.log), storage.models.write.clone(), catalogue());
         if *storage.leading.borrow() {
@@ -98,6 +116,7 @@ impl Running {
             statuses: projections.statuses(),
             models: storage.models.clone(),
             past: PastLists::default(),
+            market,
             tokens: Tokens::new(&secrets),
             limits: Limits::new(config.rate_limits == Switch::On),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
@@ -105,12 +124,13 @@ impl Running {
             config,
             bus: Arc::clone(&bus),
         });
-        tokio::spawn(projections.run(storage.leading.clone()));
-        tokio::spawn(processes.run(storage.leading.clone()));
-        for gateway in gateways() {
-            tokio::spawn(GatewayRunner::new(Arc::clone(&bus), gateway).run(storage.leading.clone()));
+        let mut readers = JoinSet::new();
+        readers.spawn(projections.run(storage.leading.clone()));
+        readers.spawn(processes.run(storage.leading.clone()));
+        for gateway in gateways(&app.config.miners) {
+            readers.spawn(GatewayRunner::new(Arc::clone(&bus), gateway).run(storage.leading.clone()));
         }
-        Ok(Self { app, storage })
+        Ok(Self { app, storage, readers })
     }
 
     /// What handlers reach.
@@ -133,13 +153,17 @@ impl Running {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
         let service = router(&self.app).into_make_service_with_connect_info::<SocketAddr>();
-        axum::serve(listener, service).with_graceful_shutdown(stop).await
+        let served = axum::serve(listener, service).with_graceful_shutdown(stop).await;
+        // Until the last answer is given the readers go on, because answers wait for them.
+        drop(self.readers);
+        served
     }
 }
 
 /// Every gateway there is. A new one is one line here.
-fn gateways() -> Vec<Arc<dyn commands::gateways::Gateway>> {
-    vec![]
+fn gateways(miners: &MinerSettings) -> Vec<Arc<dyn Gateway>> {
+    let asic = Arc::new(AsicMiners::new(miners.conversation()));
+    vec![Arc::new(CurtailmentClock), Arc::new(MinerOrders::new(asic, miners.credentials(), miners.orders()))]
 }
 
 fn secrets(config: &Config) -> Result<Secrets, StartError> {

@@ -4,6 +4,9 @@
 //! log, and drives it until an event ends it; after a restart it takes up what was not ended. An effect may therefore
 //! happen twice when the server dies between the effect and its record, never zero times. No replay causes an effect.
 
+pub mod curtailment_clock;
+pub mod market;
+pub mod miner_orders;
 pub mod miners;
 
 use std::collections::{BTreeMap, HashSet};
@@ -18,7 +21,7 @@ use tokio::task::JoinSet;
 
 use crate::bus::CommandBus;
 
-/// Pieces of work that one gateway drives at the same time.
+/// Pieces of work that one gateway drives at the same time, unless it says otherwise.
 const WORK_AT_ONCE: usize = 64;
 const PAUSE_AFTER_FAULT: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_secs(1);
@@ -38,7 +41,11 @@ pub trait Gateway: Send + Sync + 'static {
     fn name(&self) -> &'static str;
     /// The sort of aggregate whose streams are its pieces of work.
     fn consumes(&self) -> &'static str;
-    /// What `event` means for its piece of work.
+    /// Most pieces of work that it drives at the same time.
+    fn at_once(&self) -> usize {
+        WORK_AT_ONCE
+    }
+    /// What `event` means for its piece of work. Called in the order of the log.
     ///
     /// # Errors
     /// When the event cannot be read.
@@ -128,7 +135,7 @@ impl GatewayRunner {
     }
 
     fn start_work(&mut self) {
-        let room = WORK_AT_ONCE.saturating_sub(self.running.len());
+        let room = self.gateway.at_once().saturating_sub(self.running.len());
         let waiting = self.open.keys().filter(|id| !self.running.contains(*id));
         let next: Vec<Arc<str>> = waiting.take(room).cloned().collect();
         for id in next {

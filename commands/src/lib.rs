@@ -6,6 +6,7 @@ mod clock;
 mod context;
 pub mod gateways;
 pub mod log;
+mod numbers;
 pub mod processes;
 mod readers;
 mod turns;

@@ -12,10 +12,12 @@ mod jobs;
 mod limits;
 mod memory;
 mod names;
+mod postgres;
 mod sqlite;
 mod tail;
 
 pub use memory::MemoryLog;
+pub use postgres::{PostgresLog, PostgresOptions};
 pub use sqlite::SqliteLog;
 
 use chrono::{DateTime, Utc};

@@ -3,7 +3,12 @@
 //! They follow the log from a kept position. A command caused by an event carries the event's id as its key, so an
 //! event that is handled again after a crash causes nothing twice. They do not run in a replay.
 
+pub mod carry_out_decisions_of_strategies;
+pub mod convert_won_lead;
 pub mod credit_balance_on_redeem;
+pub mod report_miner_commands_to_curtailment;
+pub mod switch_miner_on_confirmed_command;
+pub mod tell_miners_of_curtailment;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,11 +24,15 @@ use crate::bus::{CommandBus, CommandError};
 use crate::readers::Handled;
 
 const READER: &str = "processes";
+/// Where servers that do not lead find out what the processes produced.
+const PRODUCED: &str = "processes.produced";
 const EVENTS_PER_PAGE: usize = 1_000;
 /// Streams whose events are handled at the same time.
 const STREAMS_AT_ONCE: usize = 256;
 const PAUSE_AFTER_FAULT: Duration = Duration::from_millis(100);
 const KEEP_INTERVAL: Duration = Duration::from_millis(50);
+/// How often a server that does not lead looks how far the leader has come.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(20);
 const IDLE: Duration = Duration::from_secs(1);
 
 /// A process manager.
@@ -73,7 +82,14 @@ impl From<LogError> for ProcessError {
 
 /// Every process manager there is. A new one is one line here.
 pub fn all() -> Vec<Box<dyn Process>> {
-    vec![Box::new(credit_balance_on_redeem::CreditBalanceOnRedeem)]
+    vec![
+        Box::new(convert_won_lead::ConvertWonLead),
+        Box::new(credit_balance_on_redeem::CreditBalanceOnRedeem),
+        Box::new(tell_miners_of_curtailment::TellMinersOfCurtailment),
+        Box::new(report_miner_commands_to_curtailment::ReportMinerCommandsToCurtailment),
+        Box::new(switch_miner_on_confirmed_command::SwitchMinerOnConfirmedCommand),
+        Box::new(carry_out_decisions_of_strategies::CarryOutDecisionsOfStrategies),
+    ]
 }
 
 /// Runs all process managers of this server.
@@ -82,7 +98,7 @@ pub struct ProcessRunner {
     processes: Vec<Box<dyn Process>>,
     consumed: Vec<&'static str>,
     handled: watch::Sender<Handled>,
-    kept: (u64, Instant),
+    kept: (Handled, Instant),
 }
 
 impl ProcessRunner {
@@ -92,7 +108,7 @@ impl ProcessRunner {
         consumed.sort_unstable();
         consumed.dedup();
         let handled = watch::Sender::new(Handled::default());
-        Self { bus, processes, consumed, handled, kept: (0, Instant::now()) }
+        Self { bus, processes, consumed, handled, kept: (Handled::default(), Instant::now()) }
     }
 
     /// How far the process managers have come.
@@ -115,16 +131,16 @@ impl ProcessRunner {
     async fn lead(&mut self, leading: &watch::Receiver<bool>) -> Result<(), LogError> {
         let log = Arc::clone(self.bus.log());
         let through = log.reader_position(READER).await?;
-        self.kept = (through, Instant::now());
-        self.handled.send_replace(Handled { through, produced: log.head().await? });
+        let handled = Handled { through, produced: log.head().await? };
+        self.kept = (handled, Instant::now());
+        self.handled.send_replace(handled);
         while *leading.borrow() {
             let from = self.handled.borrow().through;
             if self.step(&log, from).await? == from {
-                self.keep(&log, from).await?;
+                self.keep(&log).await?;
                 let _ = tokio::time::timeout(IDLE, log.grown(from)).await;
             } else if self.kept.1.elapsed() > KEEP_INTERVAL {
-                let through = self.handled.borrow().through;
-                self.keep(&log, through).await?;
+                self.keep(&log).await?;
             }
         }
         Ok(())
@@ -133,10 +149,11 @@ impl ProcessRunner {
     async fn follow(&mut self, leading: &watch::Receiver<bool>) -> Result<(), LogError> {
         let log = Arc::clone(self.bus.log());
         while !*leading.borrow() {
-            // What the leader produced is not known here; the head is an upper bound.
+            // In this order: what was produced belongs to at least what was handled.
             let through = log.reader_position(READER).await?;
-            self.handled.send_replace(Handled { through, produced: log.head().await? });
-            tokio::time::sleep(KEEP_INTERVAL).await;
+            let produced = log.reader_position(PRODUCED).await?;
+            self.handled.send_replace(Handled { through, produced });
+            tokio::time::sleep(FOLLOW_INTERVAL).await;
         }
         Ok(())
     }
@@ -198,11 +215,15 @@ impl ProcessRunner {
         }
     }
 
-    async fn keep(&mut self, log: &Arc<dyn Log>, position: u64) -> Result<(), LogError> {
-        if position > self.kept.0 {
-            log.keep_reader_position(READER, position).await?;
+    async fn keep(&mut self, log: &Arc<dyn Log>) -> Result<(), LogError> {
+        let handled = *self.handled.borrow();
+        if handled.produced > self.kept.0.produced {
+            log.keep_reader_position(PRODUCED, handled.produced).await?;
         }
-        self.kept = (position, Instant::now());
+        if handled.through > self.kept.0.through {
+            log.keep_reader_position(READER, handled.through).await?;
+        }
+        self.kept = (handled, Instant::now());
         Ok(())
     }
 }

@@ -14,6 +14,7 @@ pub mod crm;
 pub mod hosting;
 pub mod identity;
 pub mod platform;
+pub mod trading;
 
 pub use aggregate::{Decider, Now};
 pub use event::{DecodeError, EventNames, Recorded, Upcaster};

@@ -28,6 +28,14 @@ pub const EVENT_STORE_POSTGRES: Schema = Schema {
     files: &[("0001_events.sql", include_str!("../event_store/postgres/0001_events.sql"))],
 };
 
+/// Market data on SQLite.
+pub const MARKET_SQLITE: Schema =
+    Schema { name: "market", files: &[("0001_candles.sql", include_str!("../market/sqlite/0001_candles.sql"))] };
+
+/// Market data on PostgreSQL.
+pub const MARKET_POSTGRES: Schema =
+    Schema { name: "market", files: &[("0001_candles.sql", include_str!("../market/postgres/0001_candles.sql"))] };
+
 /// Why a schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
@@ -124,7 +132,7 @@ mod tests {
 
     #[test]
     fn files_are_numbered_from_one_without_gaps() {
-        for schema in [EVENT_STORE_SQLITE, EVENT_STORE_POSTGRES] {
+        for schema in [EVENT_STORE_SQLITE, EVENT_STORE_POSTGRES, MARKET_SQLITE, MARKET_POSTGRES] {
             for (number, (file, _)) in (1..).zip(schema.files) {
                 assert!(file.starts_with(&format!("{number:04}_")), "{file} stands at place {number}");
             }

@@ -3,9 +3,35 @@
 use crate::billing::balances::Balances;
 use crate::billing::recharge_codes::RechargeCodes;
 use crate::billing::recharge_records::RechargeRecords;
+use crate::crm::customers::Customers;
+use crate::crm::deals::Deals;
+use crate::crm::leads::Leads;
+use crate::hosting::curtailment_runs::CurtailmentRuns;
+use crate::hosting::curtailment_targets::CurtailmentTargets;
+use crate::hosting::miner_commands::MinerCommands;
+use crate::hosting::miners::Miners;
+use crate::hosting::sites::Sites;
 use crate::projector::{AnyProjector, Projector};
+use crate::trading::decisions::Decisions;
+use crate::trading::exchange_accounts::ExchangeAccounts;
+use crate::trading::quant_strategies::QuantStrategies;
 
 /// Fresh projectors of all read models.
 pub fn catalogue() -> Vec<Box<dyn AnyProjector>> {
-    vec![Projector::<RechargeCodes>::boxed(), Projector::<RechargeRecords>::boxed(), Projector::<Balances>::boxed()]
+    vec![
+        Projector::<RechargeCodes>::boxed(),
+        Projector::<RechargeRecords>::boxed(),
+        Projector::<Balances>::boxed(),
+        Projector::<Leads>::boxed(),
+        Projector::<Customers>::boxed(),
+        Projector::<Deals>::boxed(),
+        Projector::<Sites>::boxed(),
+        Projector::<Miners>::boxed(),
+        Projector::<MinerCommands>::boxed(),
+        Projector::<CurtailmentRuns>::boxed(),
+        Projector::<CurtailmentTargets>::boxed(),
+        Projector::<ExchangeAccounts>::boxed(),
+        Projector::<QuantStrategies>::boxed(),
+        Projector::<Decisions>::boxed(),
+    ]
 }

@@ -1,5 +1,7 @@
 //! How far each projection has come. Written in the transaction that writes its rows.
 
+use std::collections::HashMap;
+
 use data_encoding::HEXLOWER;
 use domain::event::Recorded;
 use sea_orm::entity::prelude::*;
@@ -66,11 +68,23 @@ pub struct Checkpoint {
 /// # Errors
 /// What the database said.
 pub async fn load(db: &impl ConnectionTrait, table: &str) -> Result<Checkpoint, DbErr> {
-    let Some(row) = Entity::find_by_id(table).one(db).await? else { return Ok(Checkpoint::default()) };
-    Ok(Checkpoint {
-        position: row.position.unsigned_abs(),
-        tally: Tally { events: row.events.unsigned_abs(), digest: bytes(&row.digest) },
-    })
+    Ok(Entity::find_by_id(table).one(db).await?.map(Checkpoint::from).unwrap_or_default())
+}
+
+/// The checkpoints of all tables.
+///
+/// # Errors
+/// What the database said.
+pub async fn load_all(db: &impl ConnectionTrait) -> Result<HashMap<String, Checkpoint>, DbErr> {
+    let rows = Entity::find().all(db).await?;
+    Ok(rows.into_iter().map(|row| (row.table_name.clone(), row.into())).collect())
+}
+
+impl From<Model> for Checkpoint {
+    fn from(row: Model) -> Self {
+        let tally = Tally { events: row.events.unsigned_abs(), digest: bytes(&row.digest) };
+        Self { position: row.position.unsigned_abs(), tally }
+    }
 }
 
 /// Makes sure that every one of `tables` has a checkpoint.

@@ -13,6 +13,9 @@ mod runner;
 pub mod scratch;
 
 pub mod billing;
+pub mod crm;
+pub mod hosting;
+pub mod trading;
 
 pub use catalogue::catalogue;
 pub use database::ReadModels;

@@ -15,7 +15,7 @@ use crate::projector::AnyProjector;
 
 const PAUSE_AFTER_FAULT: Duration = Duration::from_millis(250);
 /// How often a server that does not lead looks where the leader's projections are.
-const FOLLOW_INTERVAL: Duration = Duration::from_millis(5);
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(10);
 
 /// What operators see of one projection.
 #[derive(Debug, Clone)]
@@ -100,8 +100,9 @@ impl Runner {
 
     async fn follow(&mut self, leading: &watch::Receiver<bool>) -> Result<(), ProjectionError> {
         while !*leading.borrow() {
+            let mut stored = checkpoint::load_all(&self.db).await?;
             for running in &mut self.running {
-                running.checkpoint = checkpoint::load(&self.db, running.projector.table()).await?;
+                running.checkpoint = stored.remove(running.projector.table()).unwrap_or_default();
             }
             self.publish();
             tokio::time::sleep(FOLLOW_INTERVAL).await;
@@ -111,9 +112,10 @@ impl Runner {
 
     async fn load_checkpoints(&mut self) -> Result<(), ProjectionError> {
         checkpoint::ensure(&self.db, self.running.iter().map(|running| running.projector.table())).await?;
+        let mut stored = checkpoint::load_all(&self.db).await?;
         for running in &mut self.running {
             running.projector.forget();
-            running.checkpoint = checkpoint::load(&self.db, running.projector.table()).await?;
+            running.checkpoint = stored.remove(running.projector.table()).unwrap_or_default();
         }
         self.publish();
         Ok(())

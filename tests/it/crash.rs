@@ -8,7 +8,7 @@ use reqwest::Method;
 use rust_decimal::Decimal;
 use serde_json::json;
 use tempfile::TempDir;
-use tests::databases::PostgresDatabase;
+use tests::postgres::Database;
 use tests::program::{Installation, Program};
 use tests::server::Client;
 use tokio::sync::mpsc;
@@ -28,7 +28,7 @@ async fn nothing_acknowledged_is_lost_in_fifty_kills_sqlite() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_in_fifty_kills_postgres() {
-    let (data, database) = (TempDir::new().unwrap(), PostgresDatabase::create().await);
+    let (data, database) = (TempDir::new().unwrap(), Database::create().await);
     let installation = Installation { data_dir: data.path().to_owned(), database_url: Some(database.url()) };
     kill_again_and_again(installation, 2).await;
 }
@@ -129,8 +129,8 @@ async fn issue(admin: &Client, codes: usize) -> Vec<String> {
 
 /// Every acknowledged redemption is there once, and the balances are their sums.
 async fn check(program: &Program, admin: &Client, users: &[Client], redeemed: &BTreeMap<String, usize>) {
-    let used = program.reached_by(admin).get("/api/recharge/codes?status=used&page_size=1").await.expect(200);
-    assert_eq!(used.at("/total"), redeemed.len());
+    let spent = program.reached_by(admin).get("/api/recharge/codes?status=used&page_size=1").await.expect(200);
+    assert_eq!(spent.at("/total"), redeemed.len());
     for (number, client) in users.iter().enumerate() {
         let user = program.reached_by(client);
         let expected = redeemed.values().filter(|by| **by == number).count();

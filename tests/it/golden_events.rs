@@ -10,8 +10,12 @@ use std::sync::Arc;
 use chrono::DateTime;
 use domain::billing::{balance::Balance, recharge_code::RechargeCode};
 use domain::crm::{customer::Customer, deal::Deal, lead::Lead};
+use domain::hosting::{
+    curtailment_run::CurtailmentRun, miner::Miner, miner_command::MinerCommand, site::Site, unique_name::UniqueName,
+};
 use domain::identity::{tenant::Tenant, user::User, username::Username};
 use domain::platform::number_series::NumberSeries;
+use domain::trading::{decision::Decision, exchange_account::ExchangeAccount, quant_strategy::QuantStrategy};
 use domain::{Decider, EventNames, Recorded, TenantId};
 use serde_json::Value;
 use uuid::Uuid;
@@ -26,6 +30,11 @@ fn balance() {
 }
 
 #[test]
+fn curtailment_run() {
+    golden::<CurtailmentRun>();
+}
+
+#[test]
 fn customer() {
     golden::<Customer>();
 }
@@ -36,8 +45,28 @@ fn deal() {
 }
 
 #[test]
+fn decision() {
+    golden::<Decision>();
+}
+
+#[test]
+fn exchange_account() {
+    golden::<ExchangeAccount>();
+}
+
+#[test]
 fn lead() {
     golden::<Lead>();
+}
+
+#[test]
+fn miner() {
+    golden::<Miner>();
+}
+
+#[test]
+fn miner_command() {
+    golden::<MinerCommand>();
 }
 
 #[test]
@@ -46,13 +75,28 @@ fn number_series() {
 }
 
 #[test]
+fn quant_strategy() {
+    golden::<QuantStrategy>();
+}
+
+#[test]
 fn recharge_code() {
     golden::<RechargeCode>();
 }
 
 #[test]
+fn site() {
+    golden::<Site>();
+}
+
+#[test]
 fn tenant() {
     golden::<Tenant>();
+}
+
+#[test]
+fn unique_name() {
+    golden::<UniqueName>();
 }
 
 #[test]

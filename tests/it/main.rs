@@ -2,9 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails, and says where")]
 
+mod bitrun;
 mod crash;
+mod faults;
 mod golden_events;
+mod hashinsight;
+mod log_contract;
 mod miner_gateway;
 mod owl;
+mod platform;
+mod routes;
 mod tidy;
 mod tree;
+mod two_servers;

@@ -1,10 +1,13 @@
-//! What the tests share: a running server with a client, throw-away databases, simulated miners.
+//! What the tests and the benchmarks share: a running server with a client, throw-away databases, simulated miners.
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on fails, and says where")]
 
 pub mod answer;
-pub mod databases;
+pub mod engine;
+pub mod events;
+pub mod postgres;
 pub mod program;
+pub mod proxy;
 pub mod server;
 pub mod simulators;
 

@@ -9,6 +9,7 @@ use api::server::Running;
 use api::surface::Surface;
 use chrono::TimeDelta;
 use commands::Clock;
+use commands::gateways::market::MarketData;
 use domain::identity::role::Role;
 use domain::log::Log;
 use domain::metadata::{TenantId, UserId};
@@ -19,8 +20,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::answer::Answer;
-use crate::databases::{Engine, PostgresDatabase};
+use crate::engine::Engine;
 use crate::fresh_id;
+use crate::postgres::Database;
 
 /// A running server. It stops with this value; its data go with it.
 pub struct TestServer {
@@ -28,33 +30,34 @@ pub struct TestServer {
     pub models: projections::ReadModels,
     address: SocketAddr,
     app: api::app::App,
-    serving: JoinHandle<()>,
+    _serving: Serving,
     // Dropped after the server.
     _data: TempDir,
-    _database: Option<PostgresDatabase>,
+    _database: Option<Database>,
 }
 
 impl TestServer {
     /// An empty server on `engine`, rate limits off.
     pub async fn start(engine: Engine) -> Self {
-        let data = TempDir::new().unwrap();
         let database = match engine {
             Engine::Sqlite => None,
-            Engine::Postgres => Some(PostgresDatabase::create().await),
+            Engine::Postgres => Some(Database::create().await),
         };
-        let config = Config {
-            data_dir: data.path().to_owned(),
-            database_url: database.as_ref().map(PostgresDatabase::url),
-            rate_limits: Switch::Off,
-            mode: Mode::Development,
-            ..Config::default()
-        };
+        let server =
+            Self::start_with(Config { database_url: database.as_ref().map(Database::url), ..settings() }).await;
+        Self { _database: database, ..server }
+    }
+
+    /// A server with these settings, but a data directory of its own.
+    pub async fn start_with(config: Config) -> Self {
+        let data = TempDir::new().unwrap();
+        let config = Config { data_dir: data.path().to_owned(), ..config };
         let running = Running::start(config, Clock::system()).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (log, models, app) = (Arc::clone(&running.storage().log), running.storage().models.clone(), running.app());
         let serving = tokio::spawn(async move { running.serve(listener, std::future::pending()).await.unwrap() });
-        Self { log, models, address, app, serving, _data: data, _database: database }
+        Self { log, models, address, app, _serving: Serving(serving), _data: data, _database: None }
     }
 
     /// `http://127.0.0.1:<port>`.
@@ -84,16 +87,34 @@ impl TestServer {
         self.signed_in(surface, Role::User, TenantId::DEFAULT)
     }
 
+    /// The settings it runs with.
+    pub fn config(&self) -> &Config {
+        &self.app.config
+    }
+
+    /// Its market data.
+    pub fn market(&self) -> &dyn MarketData {
+        self.app.market.as_ref()
+    }
+
     /// The highest position of the log: unchanged when nothing was appended.
     pub async fn head(&self) -> u64 {
         self.log.head().await.unwrap()
     }
 }
 
-impl Drop for TestServer {
+/// Stops serving when it is dropped.
+struct Serving(JoinHandle<()>);
+
+impl Drop for Serving {
     fn drop(&mut self) {
-        self.serving.abort();
+        self.0.abort();
     }
+}
+
+/// The settings of every test server: no limits on requests.
+pub fn settings() -> Config {
+    Config { rate_limits: Switch::Off, mode: Mode::Development, ..Config::default() }
 }
 
 /// Somebody who calls the server.

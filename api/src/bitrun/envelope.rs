@@ -1,15 +1,29 @@
 //! How BITRUN answers: bare JSON; errors as `{"detail": …}`.
 
 use axum::Json;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::error::{ApiError, ErrorKind};
 
+/// A moment as its clients read it: microseconds, and `+00:00` rather than `Z`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(value_type = String, format = DateTime)]
+pub struct Timestamp(pub DateTime<Utc>);
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0.to_rfc3339_opts(SecondsFormat::Micros, false))
+    }
+}
+
 /// The error body.
 pub fn error(error: &ApiError) -> Response {
-    let status = error.kind.status();
+    let status = status(error);
     let detail = if error.kind == ErrorKind::Invalid {
         validation(error)
     } else if error.details.is_empty() {
@@ -24,6 +38,12 @@ pub fn error(error: &ApiError) -> Response {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     response
+}
+
+/// Wrong types are 422 with a list of places; what a rule of the business refuses is 400 with a sentence.
+fn status(error: &ApiError) -> StatusCode {
+    let against_a_rule = error.kind == ErrorKind::Invalid && error.fields.is_empty();
+    if against_a_rule || error.kind == ErrorKind::AlreadyExists { StatusCode::BAD_REQUEST } else { error.kind.status() }
 }
 
 /// Wrong fields as a list of places, as its clients know it.

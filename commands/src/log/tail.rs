@@ -64,7 +64,7 @@ impl Tail {
     pub(super) fn page(&self, after: u64, aggregate_types: &[&str], limit: usize) -> Option<Page> {
         let recent = self.recent.read().unwrap_or_else(PoisonError::into_inner);
         let first = recent.events.front()?.position;
-        let skip = usize::try_from((after + 1).checked_sub(first)?).ok()?;
+        let skip = usize::try_from(after.checked_add(1)?.checked_sub(first)?).ok()?;
         let mut page = Page { events: Vec::new(), through: recent.events.get(skip)?.position };
         for event in recent.events.range(skip..) {
             page.through = event.position;

@@ -29,6 +29,15 @@ impl<T> Change<T> {
         }
     }
 
+    /// The same change with its new value in another form.
+    pub fn map<U>(self, form: impl FnOnce(T) -> U) -> Change<U> {
+        match self {
+            Self::Keep => Change::Keep,
+            Self::Clear => Change::Clear,
+            Self::Set(value) => Change::Set(form(value)),
+        }
+    }
+
     /// Does to `field` what this says.
     pub fn apply_to(self, field: &mut Option<T>) {
         match self {

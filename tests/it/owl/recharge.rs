@@ -4,7 +4,7 @@ use api::surface::Surface;
 use domain::identity::role::Role;
 use domain::metadata::TenantId;
 use serde_json::{Value, json};
-use tests::databases::Engine;
+use tests::engine::Engine;
 use tests::server::{Client, TestServer};
 
 async fn issue(admin: &Client, body: Value) -> Vec<String> {

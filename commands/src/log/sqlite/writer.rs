@@ -87,7 +87,9 @@ impl Writer {
             Err(error) => {
                 tracing::error!(%error, commands = batch.len(), "a batch could not be written");
                 self.open = None;
-                batch.into_iter().for_each(|job| job.fail(error.clone()));
+                for job in batch {
+                    job.fail(error.clone());
+                }
             }
         }
     }

@@ -1,0 +1,234 @@
+//! Reading the table. Whatever is visible is complete: positions become visible in their order, see the migration.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use domain::log::{KeptCommand, LogError, Page};
+use domain::{Recorded, TenantId};
+use futures::TryStreamExt;
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow};
+use sqlx::query::Query;
+use sqlx::{Connection, PgPool, Postgres, Row};
+use uuid::Uuid;
+
+use super::super::names::{Names, same_or_new};
+use super::{PostgresOptions, bigint, number, unavailable};
+
+type PgConnection = PoolConnection<Postgres>;
+
+/// Most bytes of payload and metadata of one page.
+const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How many positions one page with a filter looks through: about 50 ms.
+const FILTERED_POSITIONS_MAX: u64 = 100_000;
+/// A connection that nobody used for so long is tried before it is used.
+const IDLE: Duration = Duration::from_secs(1);
+
+const STREAM: &str = "SELECT position, event_id, aggregate_type, aggregate_id, sequence, event_type, event_version, \
+     payload, tenant, metadata, recorded_at FROM events \
+     WHERE aggregate_type = $1 AND aggregate_id = $2 AND sequence > $3 ORDER BY sequence";
+const PAGE: &str = "SELECT position, event_id, aggregate_type, aggregate_id, sequence, event_type, event_version, \
+     payload, tenant, metadata, recorded_at FROM events WHERE position > $1 AND position <= $2 ORDER BY position";
+const FILTERED_PAGE: &str = "SELECT position, event_id, aggregate_type, aggregate_id, sequence, event_type, \
+     event_version, payload, tenant, metadata, recorded_at FROM events \
+     WHERE position > $1 AND position <= $2 AND aggregate_type = ANY ($3) ORDER BY position LIMIT $4";
+const HEAD: &str = "SELECT coalesce(max(position), 0) FROM events";
+const POSITION: &str = "SELECT position FROM reader_positions WHERE reader = $1";
+const COMMAND: &str =
+    "SELECT fingerprint, first_position, last_position, answer FROM commands WHERE tenant = $1 AND key = $2";
+
+/// The connections for reading, opened when they are needed.
+#[derive(Debug, Clone)]
+pub(super) struct Reader {
+    pool: PgPool,
+    names: Arc<Mutex<Names>>,
+    failure: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Reader {
+    pub(super) fn new(address: PgConnectOptions, options: &PostgresOptions) -> Self {
+        let timeout = options.statement_timeout.as_millis().to_string();
+        let failure = Arc::new(Mutex::new(None));
+        let last_failure = Arc::clone(&failure);
+        let pool = PgPoolOptions::new()
+            .max_connections(options.readers_max + 1)
+            .acquire_timeout(options.turn_timeout)
+            .test_before_acquire(false)
+            .before_acquire(move |connection, used| {
+                let doubtful = used.idle_for > IDLE || used.idle_for > since(&last_failure);
+                Box::pin(async move {
+                    if doubtful {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .connect_lazy_with(address.options([("statement_timeout", timeout.as_str()), ("jit", "off")]));
+        Self { pool, names: Arc::default(), failure }
+    }
+
+    pub(super) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    pub(super) async fn head(&self) -> Result<u64, LogError> {
+        let query = |mut connection: PgConnection| async move {
+            sqlx::query_scalar(HEAD).fetch_one(&mut *connection).await.map(number)
+        };
+        self.read(query).await
+    }
+
+    pub(super) async fn command(&self, tenant: TenantId, key: &str) -> Result<Option<KeptCommand>, LogError> {
+        if key.contains('\0') {
+            return Ok(None);
+        }
+        let query = |mut connection: PgConnection| async move {
+            let row = sqlx::query(COMMAND).bind(tenant.0).bind(key).fetch_optional(&mut *connection).await?;
+            row.as_ref().map(kept_command).transpose()
+        };
+        self.read(query).await
+    }
+
+    pub(super) async fn position(&self, reader: &str) -> Result<u64, LogError> {
+        let query = |mut connection: PgConnection| async move {
+            let position = sqlx::query_scalar(POSITION).bind(reader).fetch_optional(&mut *connection).await?;
+            Ok(position.map_or(0, number))
+        };
+        self.read(query).await
+    }
+
+    pub(super) async fn stream(&self, sort: &str, id: &str, after: u64) -> Result<Vec<Recorded>, LogError> {
+        if id.contains('\0') {
+            return Ok(Vec::new());
+        }
+        let query = |connection| async move {
+            let mut events = Vec::new();
+            let query = sqlx::query(STREAM).bind(sort).bind(id).bind(bigint(after));
+            let take = |event| {
+                events.push(event);
+                true
+            };
+            self.collect(connection, query, take).await?;
+            Ok(events)
+        };
+        self.read(query).await
+    }
+
+    pub(super) async fn page(&self, after: u64, wanted: &[&str], limit: usize) -> Result<Page, LogError> {
+        // Positions have no gaps: without a filter, as many positions are as many events.
+        let (to, through) = if wanted.is_empty() {
+            (after.saturating_add(limit as u64), after)
+        } else {
+            let to = self.head().await?.min(after.saturating_add(FILTERED_POSITIONS_MAX)).max(after);
+            (to, to)
+        };
+        let query = |connection| async move {
+            let sql = if wanted.is_empty() { PAGE } else { FILTERED_PAGE };
+            let query = sqlx::query(sql).bind(bigint(after)).bind(bigint(to));
+            let query = if wanted.is_empty() { query } else { query.bind(wanted).bind(bigint(limit as u64)) };
+            let mut page = Page { events: Vec::new(), through };
+            let mut bytes = 0;
+            let take = |event: Recorded| {
+                bytes += event.payload.len() + event.metadata.len();
+                let heavy = bytes >= PAGE_BYTES_MAX;
+                let full = heavy || page.events.len() + 1 >= limit;
+                page.through = if full { event.position } else { through.max(event.position) };
+                page.events.push(event);
+                !heavy
+            };
+            self.collect(connection, query, take).await?;
+            Ok(page)
+        };
+        self.read(query).await
+    }
+
+    /// Reads once more when the connection was lost: after the first failure all older ones are tried before use.
+    async fn read<T, F>(&self, read: impl Fn(PgConnection) -> F) -> Result<T, LogError>
+    where
+        F: Future<Output = sqlx::Result<T>>,
+    {
+        let attempt = async || read(self.pool.acquire().await?).await;
+        let mut result = attempt().await;
+        if result.as_ref().is_err_and(lost) {
+            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            result = attempt().await;
+        }
+        result.map_err(|error| unavailable(&error))
+    }
+
+    /// Hands each event of `query` to `take` until that says it has enough.
+    async fn collect(
+        &self,
+        mut connection: PgConnection,
+        query: Query<'_, Postgres, PgArguments>,
+        mut take: impl FnMut(Recorded) -> bool,
+    ) -> sqlx::Result<()> {
+        let mut rows = query.fetch(&mut *connection);
+        let mut metadata: Arc<str> = "".into();
+        while let Some(row) = rows.try_next().await? {
+            let event = {
+                let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+                recorded(&row, &mut names, &mut metadata)?
+            };
+            if !take(event) {
+                drop(rows);
+                // What is still on its way would have to be read by the next user of the connection.
+                connection.close_on_drop();
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn kept_command(row: &PgRow) -> sqlx::Result<KeptCommand> {
+    Ok(KeptCommand {
+        fingerprint: row.try_get(0)?,
+        first_position: number(row.try_get(1)?),
+        last_position: number(row.try_get(2)?),
+        answer: row.try_get(3)?,
+    })
+}
+
+/// The time since the last failure of any connection.
+fn since(failure: &Mutex<Option<Instant>>) -> Duration {
+    let failure = *failure.lock().unwrap_or_else(PoisonError::into_inner);
+    failure.map_or(Duration::MAX, |failure| failure.elapsed())
+}
+
+/// Whether the connection is at fault, or the server was restarted behind it.
+#[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum; only these say that the connection is gone")]
+fn lost(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(error) => {
+            error.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("08"))
+        }
+        _ => false,
+    }
+}
+
+/// The types of the columns are known, so they are not checked for every row.
+fn recorded(row: &PgRow, names: &mut Names, metadata: &mut Arc<str>) -> sqlx::Result<Recorded> {
+    let text = |column: usize| row.try_get_unchecked::<&str, _>(column);
+    Ok(Recorded {
+        position: number(row.try_get_unchecked(0)?),
+        event_id: row.try_get_unchecked::<Uuid, _>(1)?,
+        aggregate_type: names.get(text(2)?),
+        aggregate_id: text(3)?.into(),
+        sequence: number(row.try_get_unchecked(4)?),
+        event_type: names.get(text(5)?),
+        event_version: version(text(6)?)?,
+        payload: text(7)?.into(),
+        tenant: TenantId(row.try_get_unchecked(8)?),
+        metadata: same_or_new(metadata, text(9)?),
+        recorded_at: row.try_get_unchecked::<DateTime<Utc>, _>(10)?,
+    })
+}
+
+/// Ours are whole numbers; programs that use postgres-es write `1.0` as well.
+fn version(text: &str) -> sqlx::Result<u16> {
+    let whole = text.split_once('.').map_or(text, |(whole, _)| whole);
+    whole.parse().map_err(|error| sqlx::Error::ColumnDecode { index: "event_version".into(), source: Box::new(error) })
+}

@@ -1,0 +1,149 @@
+//! Convert a won lead into a customer and a deal.
+//!
+//! What the lead was estimated to be worth is no revenue yet, so the deal begins open, at negotiation, where the lead
+//! has been. A won lead no longer changes: what is read here is what it was when it was won.
+
+use async_trait::async_trait;
+use domain::crm::customer::{Customer, CustomerCommand, CustomerDetails};
+use domain::crm::deal::{Deal, DealCommand, DealDetails, DealStage};
+use domain::crm::lead::{Lead, LeadDetails, LeadEvent, LeadStatus};
+use domain::event::{DecodeError, Recorded};
+
+use super::{Process, ProcessError};
+use crate::bus::{CommandBus, Receipt};
+use crate::context::CommandContext;
+
+/// The process manager.
+pub struct ConvertWonLead;
+
+#[async_trait]
+impl Process for ConvertWonLead {
+    fn name(&self) -> &'static str {
+        "convert_won_lead"
+    }
+
+    fn consumes(&self) -> &'static [&'static str] {
+        &["lead"]
+    }
+
+    async fn react(&self, bus: &CommandBus, event: &Recorded) -> Result<Option<u64>, ProcessError> {
+        let Some(LeadEvent::StatusChanged { to: LeadStatus::Won, .. }) = event.decode::<Lead>()? else {
+            return Ok(None);
+        };
+        let (Lead::Known { id, details, .. }, _) = bus.load::<Lead>(&event.aggregate_id).await? else {
+            return Ok(None);
+        };
+        let customer_id = self.customer(bus, event, id, &details).await?;
+        let deal = self.deal(bus, event, id, customer_id, *details).await?;
+        Ok(Some(deal.position))
+    }
+}
+
+impl ConvertWonLead {
+    async fn customer(
+        &self,
+        bus: &CommandBus,
+        event: &Recorded,
+        lead: i64,
+        details: &LeadDetails,
+    ) -> Result<i64, ProcessError> {
+        let id = bus.allocate("customer", 1, &self.context(bus, event, "customer_number")?).await?;
+        let details = CustomerDetails {
+            name: details.name.clone(),
+            email: details.email.clone(),
+            phone: details.phone.clone(),
+            company: details.company.clone(),
+            ..CustomerDetails::default()
+        };
+        let create = CustomerCommand::Create { id, details, from_lead: Some(lead) };
+        bus.execute::<Customer>(&id.to_string(), create, &self.context(bus, event, "customer")?).await?;
+        Ok(id)
+    }
+
+    async fn deal(
+        &self,
+        bus: &CommandBus,
+        event: &Recorded,
+        lead: i64,
+        customer_id: i64,
+        details: LeadDetails,
+    ) -> Result<Receipt<Deal>, ProcessError> {
+        let id = bus.allocate("deal", 1, &self.context(bus, event, "deal_number")?).await?;
+        let details = DealDetails {
+            title: details.company.unwrap_or(details.name),
+            customer_id,
+            amount: details.estimated_value.unwrap_or_default(),
+            expected_close: None,
+        };
+        let stage = DealStage::Negotiation;
+        let create = DealCommand::Create { id, details, stage, probability: None, from_lead: Some(lead) };
+        Ok(bus.execute::<Deal>(&id.to_string(), create, &self.context(bus, event, "deal")?).await?)
+    }
+
+    fn context(&self, bus: &CommandBus, event: &Recorded, purpose: &str) -> Result<CommandContext, DecodeError> {
+        CommandContext::caused_by(event, format!("process:{}", self.name()), purpose, bus.clock().new_id())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use domain::crm::lead::LeadCommand;
+    use domain::log::Log;
+    use domain::metadata::{Metadata, TenantId};
+    use rust_decimal::Decimal;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::log::MemoryLog;
+
+    /// The event with which a fresh lead is won.
+    async fn won(bus: &CommandBus, details: LeadDetails) -> Recorded {
+        let tenant = TenantId(Uuid::from_u128(7));
+        let context = CommandContext::new(Metadata::of(tenant, "system", "cli", Uuid::nil()));
+        bus.execute::<Lead>("9", LeadCommand::Create { id: 9, details }, &context).await.unwrap();
+        let to = |to| LeadCommand::ChangeStatus { to, lost_reason: None };
+        bus.execute::<Lead>("9", to(LeadStatus::Negotiation), &context).await.unwrap();
+        bus.execute::<Lead>("9", to(LeadStatus::Won), &context).await.unwrap().recorded.remove(0)
+    }
+
+    #[tokio::test]
+    async fn a_won_lead_is_converted_once_however_often_the_event_is_handled() {
+        let log = Arc::new(MemoryLog::new());
+        let bus = CommandBus::new(log.clone(), Clock::system());
+        let details = LeadDetails {
+            name: "Mira".into(),
+            email: Some("mira@example.com".into()),
+            company: Some("Northern Hash".into()),
+            estimated_value: Some(Decimal::from(100)),
+            ..LeadDetails::default()
+        };
+        let event = won(&bus, details).await;
+        let first = ConvertWonLead.react(&bus, &event).await.unwrap();
+        let head = log.head().await.unwrap();
+        assert_eq!(first, Some(head));
+        assert_eq!(ConvertWonLead.react(&bus, &event).await.unwrap(), first);
+        assert_eq!(log.head().await.unwrap(), head);
+
+        let customer = log.read_stream("customer", "1", 0).await.unwrap().remove(0);
+        assert_eq!((customer.tenant, customer.metadata().unwrap().causation_id), (event.tenant, Some(event.event_id)));
+        let deal = log.read_stream("deal", "1", 0).await.unwrap().remove(0);
+        let deal: serde_json::Value = serde_json::from_str(&deal.payload).unwrap();
+        assert_eq!(deal["created"]["details"]["title"], "Northern Hash");
+        assert_eq!(deal["created"]["details"]["amount"], "100");
+        assert_eq!((&deal["created"]["from_lead"], &deal["created"]["details"]["customer_id"]), (&9.into(), &1.into()));
+    }
+
+    #[tokio::test]
+    async fn other_events_of_a_lead_convert_nothing() {
+        let log = Arc::new(MemoryLog::new());
+        let bus = CommandBus::new(log.clone(), Clock::system());
+        won(&bus, LeadDetails { name: "Mira".into(), ..LeadDetails::default() }).await;
+        for event in log.read_stream("lead", "9", 0).await.unwrap().iter().take(2) {
+            assert_eq!(ConvertWonLead.react(&bus, event).await.unwrap(), None);
+        }
+        assert!(log.read_stream("customer", "1", 0).await.unwrap().is_empty());
+    }
+}

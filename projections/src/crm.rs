@@ -1,0 +1,51 @@
+//! Lists of customer relations.
+
+pub mod customers;
+pub mod deals;
+pub mod leads;
+
+use domain::aggregate::Decider;
+use domain::event::{DecodeError, Recorded};
+use domain::metadata::{TenantId, UserId};
+
+/// Whose rows a list shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visible {
+    /// All of the tenant.
+    Tenant(TenantId),
+    /// What this user of the tenant created.
+    CreatedBy(TenantId, UserId),
+}
+
+impl Visible {
+    fn tenant(self) -> String {
+        match self {
+            Self::Tenant(tenant) | Self::CreatedBy(tenant, _) => tenant.to_string(),
+        }
+    }
+
+    /// The actor whose rows alone are shown.
+    fn actor(self) -> Option<String> {
+        match self {
+            Self::Tenant(_) => None,
+            Self::CreatedBy(_, user) => Some(format!("user:{user}")),
+        }
+    }
+}
+
+/// An event and who caused it.
+pub struct Caused<E> {
+    pub event: E,
+    /// As in the metadata: `user:<id>`, `process:<name>`.
+    pub actor: String,
+}
+
+fn caused<A: Decider>(recorded: &Recorded) -> Result<Option<Caused<A::Event>>, DecodeError> {
+    let Some(event) = recorded.decode::<A>()? else { return Ok(None) };
+    Ok(Some(Caused { event, actor: recorded.metadata()?.actor.into_owned() }))
+}
+
+/// The number that names a stream of the CRM.
+fn number(recorded: &Recorded) -> Vec<i64> {
+    recorded.aggregate_id.parse().into_iter().collect()
+}

@@ -1,0 +1,7 @@
+//! Scenarios of BITRUN.
+
+mod accounts;
+mod candles;
+mod decisions;
+mod quant_strategies;
+mod walk;

@@ -1,0 +1,50 @@
+//! The database goes away and comes back: commands say so, nothing acknowledged is lost, the server recovers by itself.
+
+use std::time::Duration;
+
+use api::config::Config;
+use api::surface::Surface;
+use serde_json::json;
+use tests::postgres::Database;
+use tests::proxy::Proxy;
+use tests::server::{Client, TestServer, settings};
+
+/// A fault must be noticed, or be over, within this time.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server whose PostgreSQL is reached over a wire that can be cut.
+async fn over_a_wire() -> (Database, Proxy, TestServer) {
+    let database = Database::create().await;
+    let url = database.url();
+    let (before, rest) = url.rsplit_once('@').unwrap();
+    let (host, name) = rest.split_once('/').unwrap();
+    let proxy = Proxy::to(host.replace("localhost", "127.0.0.1").parse().unwrap()).await;
+    let url = format!("{before}@{}/{name}", proxy.address());
+    let server = TestServer::start_with(Config { database_url: Some(url), ..settings() }).await;
+    (database, proxy, server)
+}
+
+async fn issue(admin: &Client) -> u16 {
+    admin.post("/api/recharge/codes", json!({ "amount": 1 })).await.status
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_database_the_server_says_so_and_recovers_by_itself() {
+    let (_database, proxy, server) = over_a_wire().await;
+    let admin = server.admin(Surface::Owl);
+    assert_eq!(issue(&admin).await, 200);
+    for _ in 0..3 {
+        proxy.cut();
+        assert_eq!(issue(&admin).await, 503);
+        assert_eq!(server.anonymous().get("/health").await.status, 503);
+        proxy.mend();
+        let recovered = async { while issue(&admin).await != 200 {} };
+        tokio::time::timeout(PATIENCE, recovered).await.unwrap();
+    }
+    let seen = admin.with("Corelog-Min-Position", &server.head().await.to_string());
+    let recovered = async { while seen.get("/api/recharge/codes").await.status != 200 {} };
+    tokio::time::timeout(PATIENCE, recovered).await.unwrap();
+    // Every code that was answered for is there; one that was refused may be there too, if its commit arrived.
+    assert!(seen.get("/api/recharge/codes").await.at("/total").as_u64().unwrap() >= 4);
+    assert_eq!(server.anonymous().get("/health").await.status, 200);
+}

@@ -1,0 +1,5 @@
+//! Scenarios of HashInsight.
+
+mod customers;
+mod deals;
+mod leads;

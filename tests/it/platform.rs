@@ -1,0 +1,3 @@
+//! Scenarios of the platform's own API.
+
+mod projections;

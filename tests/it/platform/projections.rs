@@ -1,0 +1,40 @@
+//! How far the read models have come.
+
+use api::surface::Surface;
+use serde_json::{Value, json};
+use tests::engine::Engine;
+use tests::server::{Client, TestServer};
+
+async fn recharge_codes(admin: &Client) -> Value {
+    let answer = admin.get("/platform/v1/projections").await.expect(200);
+    let projections = answer.at("/projections").as_array().unwrap();
+    projections.iter().find(|projection| projection["name"] == "recharge_codes").unwrap().clone()
+}
+
+#[tokio::test]
+async fn a_projection_shows_what_it_consumed_sqlite() {
+    a_projection_shows_what_it_consumed(Engine::Sqlite).await;
+}
+#[tokio::test]
+async fn a_projection_shows_what_it_consumed_postgres() {
+    a_projection_shows_what_it_consumed(Engine::Postgres).await;
+}
+async fn a_projection_shows_what_it_consumed(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let admin = server.admin(Surface::Platform);
+    let before = recharge_codes(&admin).await;
+    assert_eq!((&before["position"], &before["events"], &before["lag"]), (&json!(0), &json!(0), &json!(0)));
+    let body = json!({ "amount": 1, "batch_size": 3 });
+    server.admin(Surface::Owl).post("/api/recharge/codes", body).await.expect(200);
+    let after = recharge_codes(&admin).await;
+    assert_eq!((&after["position"], &after["events"], &after["lag"]), (&json!(3), &json!(3), &json!(0)));
+    assert_ne!(after["digest"], before["digest"]);
+    assert_eq!(after["halted"], Value::Null);
+}
+
+#[tokio::test]
+async fn only_administrators_see_the_projections() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    server.user(Surface::Platform).get("/platform/v1/projections").await.expect(403);
+    server.anonymous().get("/platform/v1/projections").await.expect(401);
+}

@@ -1,0 +1,84 @@
+//! Two servers on one PostgreSQL: one order of events, no projection skips any.
+
+use api::config::Config;
+use api::surface::Surface;
+use serde_json::json;
+use tests::postgres::Database;
+use tests::server::{Client, TestServer, settings};
+
+const CODES: usize = 400;
+const CLIENTS: usize = 32;
+
+async fn servers(database: &Database) -> [TestServer; 2] {
+    let config = Config { database_url: Some(database.url()), secret_key: Some("7".repeat(64)), ..settings() };
+    [TestServer::start_with(config.clone()).await, TestServer::start_with(config).await]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_under_load_agree_and_no_projection_skips_an_event() {
+    let database = Database::create().await;
+    let servers = servers(&database).await;
+    let admins = servers.each_ref().map(|server| server.admin(Surface::Owl));
+    let issued = admins[0].post("/api/recharge/codes", json!({ "amount": 1, "batch_size": CODES })).await.expect(200);
+    let codes: Vec<String> = issued
+        .at("/data/codes")
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|code| code["code"].as_str().unwrap().to_owned())
+        .collect();
+    let redeeming = codes.chunks(CODES.div_ceil(CLIENTS)).enumerate().map(|(number, codes)| {
+        let user = servers[number % 2].user(Surface::Owl);
+        tokio::spawn(redeem_all(user, codes.to_vec()))
+    });
+    for client in redeeming.collect::<Vec<_>>() {
+        client.await.unwrap();
+    }
+    for (server, admin) in servers.iter().zip(&admins) {
+        let head = server.head().await;
+        let seen = admin.with("Corelog-Min-Position", &head.to_string());
+        let used = seen.get("/api/recharge/codes?status=used&page_size=1").await.expect(200);
+        assert_eq!(used.at("/total"), CODES);
+        nothing_was_skipped(server, &seen.get("/platform/v1/projections").await.expect(200).json).await;
+    }
+}
+
+/// Redeems its codes one after the other: what it wrote is there at once, and its position only grows.
+async fn redeem_all(user: Client, codes: Vec<String>) {
+    let mut last = 0;
+    for (number, code) in (1..).zip(codes) {
+        let answer = user.post("/api/recharge/redeem", json!({ "code": code })).await.expect(200);
+        assert_eq!(answer.at("/data/new_balance").as_f64(), Some(f64::from(number)));
+        let position: u64 = answer.header("corelog-position").parse().unwrap();
+        assert!(position > last, "position {position} after {last}");
+        last = position;
+        assert_eq!(user.get("/api/recharge/records").await.expect(200).at("/total"), number);
+    }
+}
+
+/// Count and digest of every projection are those of the log.
+async fn nothing_was_skipped(server: &TestServer, shown: &serde_json::Value) {
+    for projector in projections::catalogue() {
+        let shown = shown["projections"].as_array().unwrap().iter().find(|p| p["name"] == projector.name()).unwrap();
+        let (mut tally, mut after) = (projections::checkpoint::Tally::default(), 0);
+        let through = shown["position"].as_u64().unwrap();
+        while after < through {
+            let page = server.log.read_all(after, projector.aggregate_types(), 1_000).await.unwrap();
+            page.events.iter().filter(|event| event.position <= through).for_each(|event| tally.add(event));
+            after = page.through;
+        }
+        assert_eq!((shown["events"].as_u64(), shown["digest"].as_str()), (Some(tally.events), Some(&*tally.hex())));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_leader_goes_the_other_server_takes_over() {
+    let database = Database::create().await;
+    let [first, second] = servers(&database).await;
+    let admin = second.admin(Surface::Owl);
+    drop(first);
+    // The command is durable at once; its effect shows as soon as the other server leads.
+    let answer = admin.post("/api/recharge/codes", json!({ "amount": 1, "batch_size": 3 })).await.expect(200);
+    let seen = admin.with("Corelog-Min-Position", answer.header("corelog-position"));
+    assert_eq!(seen.get("/api/recharge/codes").await.expect(200).at("/total"), 3);
+}
