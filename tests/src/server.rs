@@ -204,6 +204,11 @@ impl Client {
         client
     }
 
+    /// The token that it shows.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, None).await
     }
