@@ -48,7 +48,7 @@ fn limit(given: Option<u64>, default: u64, most: u64) -> Result<u64, ApiError> {
 /// The `offset` of a list.
 fn offset(given: Option<u64>) -> Result<u64, ApiError> {
     let offset = given.unwrap_or(0);
-    if offset <= u64::from(u32::MAX) {
+    if u32::try_from(offset).is_ok() {
         Ok(offset)
     } else {
         Err(ApiError::field("offset", format!("must be between 0 and {}", u32::MAX)))

@@ -56,6 +56,7 @@ struct OpenAccountBody {
 }
 
 #[derive(Serialize, ToSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "the fields of the document")]
 struct AccountOut {
     id: String,
     name: String,

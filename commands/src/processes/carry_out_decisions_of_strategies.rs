@@ -108,7 +108,6 @@ mod tests {
 
     use chrono::{DateTime, TimeDelta, Utc};
     use domain::aggregate::Decider;
-    use domain::log::Log;
     use domain::metadata::{Metadata, TenantId, UserId};
     use domain::trading::candle::{Candle, Timeframe};
     use domain::trading::config::StrategyType;

@@ -19,6 +19,7 @@ use crate::projection::Projection;
 /// One account.
 #[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "exchange_accounts_v1")]
+#[expect(clippy::struct_excessive_bools, reason = "columns that say which credentials there are")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: String,

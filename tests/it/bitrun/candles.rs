@@ -16,6 +16,11 @@ pub(super) fn symbol() -> Symbol {
     SYMBOL.parse().unwrap()
 }
 
+/// When all candles of the scenarios are closed.
+fn long_after() -> DateTime<Utc> {
+    beginning() + TimeDelta::days(400)
+}
+
 /// A file of the shared data.
 fn shared(name: &str) -> Option<PathBuf> {
     let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
@@ -102,7 +107,7 @@ async fn candles_are_imported_once(engine: Engine) {
         broken.ends_with("line 3: open_time is not the start of a candle of 1h. Nothing was imported."),
         "{broken}"
     );
-    let kept = server.market().candles(&symbol(), Timeframe::OneHour, Utc::now(), 1_000).await.unwrap();
+    let kept = server.market().candles(&symbol(), Timeframe::OneHour, long_after(), 1_000).await.unwrap();
     assert_eq!(kept, candles[..200]);
     let moment = candles[120].closed_at(Timeframe::OneHour);
     let seen = server.market().candles(&symbol(), Timeframe::OneHour, moment, 3).await.unwrap();
@@ -117,9 +122,9 @@ async fn the_newest_price_is_of_the_shortest_candle_that_closed_last() {
     keep(&server, &hours).await;
     let quarter = Candle { open_time: hours[1].open_time + TimeDelta::minutes(45), ..flat(0, 102.into()) };
     server.market().keep(&symbol(), Timeframe::QuarterHour, std::slice::from_ref(&quarter)).await.unwrap();
-    let last = server.market().last(&symbol(), Utc::now()).await.unwrap();
+    let last = server.market().last(&symbol(), long_after()).await.unwrap();
     assert_eq!(last, Some((Timeframe::QuarterHour, quarter)));
     let earlier = server.market().last(&symbol(), hours[1].open_time).await.unwrap();
     assert_eq!(earlier, Some((Timeframe::OneHour, hours[0].clone())));
-    assert_eq!(server.market().last(&"ETH/USDT".parse().unwrap(), Utc::now()).await.unwrap(), None);
+    assert_eq!(server.market().last(&"ETH/USDT".parse().unwrap(), long_after()).await.unwrap(), None);
 }

@@ -79,13 +79,13 @@ async fn one_cycle_reads_decides_records_and_fills(engine: Engine) {
     assert_eq!(result["order_result"]["status"], "filled");
     // Two basis points of slippage, five of fee; quantities are cut off at eight decimals.
     assert_eq!(result["order_result"]["filled_price"], 100_020.0);
-    assert_eq!(result["order_result"]["filled_size"], 0.0009998);
-    assert_eq!((&result["actual_size_usd"], &result["fee"]), (&json!(99.999996), &json!(0.05)));
+    assert_eq!(result["order_result"]["filled_size"], 0.000_999_8);
+    assert_eq!((&result["actual_size_usd"], &result["fee"]), (&json!(99.999_996), &json!(0.05)));
     let balance = saver.balance().await;
-    assert_eq!(balance["available_balance"], 9_899.950004);
+    assert_eq!(balance["available_balance"], 9_899.950_004);
     assert_eq!(
         (&balance["positions"][0]["size"], &balance["positions"][0]["side"]),
-        (&json!(0.0009998), &json!("long"))
+        (&json!(0.000_999_8), &json!("long"))
     );
     let strategy = saver.shown().await;
     assert_eq!(strategy["runtime_state"]["orders_placed"], 1);
@@ -133,7 +133,7 @@ async fn triggers_at_the_same_time_trade_once(engine: Engine) {
     }
     assert_eq!(saver.shown().await["runtime_state"]["orders_placed"], 1);
     assert_eq!(saver.decisions("?execution_filter=executed").await.expect(200).at("/total"), 1);
-    assert_eq!(saver.balance().await["available_balance"], 9_899.950004);
+    assert_eq!(saver.balance().await["available_balance"], 9_899.950_004);
 }
 
 #[tokio::test]

@@ -92,9 +92,10 @@ fn closes(candles: &[Candle]) -> Vec<f64> {
 }
 
 /// RSI after Wilder, written down a second time to compare with: one value for each close from `period` on.
-fn rsi(closes: &[f64], period: usize) -> Vec<f64> {
+fn rsi(closes: &[f64], period: u32) -> Vec<f64> {
     let changes: Vec<f64> = closes.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    let (length, mut values) = (period as f64, Vec::new());
+    let (length, mut values) = (f64::from(period), Vec::new());
+    let period = usize::try_from(period).unwrap();
     let mean = |side: fn(f64) -> f64| changes[..period].iter().map(|change| side(*change)).sum::<f64>() / length;
     let (mut gain, mut loss) = (mean(|change| change.max(0.0)), mean(|change| (-change).max(0.0)));
     for (n, change) in changes.iter().enumerate().skip(period - 1) {
@@ -159,7 +160,7 @@ async fn a_grid_buys_falls_and_sells_rises(engine: Engine) {
     let walked = walk(engine, "grid", &config).await;
     assert_eq!(walked.actions[0], "wait");
     let step = (high.ceil() - low.floor()) / 20.0;
-    let level = |cell: usize| low.floor() + step * cell as f64;
+    let level = |cell: usize| low.floor() + step * f64::from(u32::try_from(cell).unwrap());
     let (mut held, mut expected) = (vec![false; 20], vec!["wait"]);
     let mut last = history[0];
     for price in &history[1..] {
