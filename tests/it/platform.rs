@@ -1,3 +1,6 @@
 //! Scenarios of the platform's own API.
 
+mod events;
 mod projections;
+mod rebuild;
+mod streams;
