@@ -10,7 +10,7 @@ use projections::{ReadModels, Statuses};
 use tokio::sync::watch;
 
 use crate::as_of::PastLists;
-use crate::auth::Tokens;
+use crate::auth::{OpenSessions, Tokens};
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::limits::Limits;
@@ -31,6 +31,7 @@ pub struct Server {
     pub statuses: watch::Receiver<Arc<Statuses>>,
     pub secrets: Secrets,
     pub tokens: Tokens,
+    pub sessions: OpenSessions,
     pub limits: Limits,
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
 }

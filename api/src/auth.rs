@@ -1,103 +1,36 @@
-//! Who calls: tokens, and the extractors that stand in a handler's signature.
+//! Who calls: the credentials of a request, and the extractors that stand in a handler's signature.
+//!
+//! A handler takes [`Caller`] (any signed-in user; one whose role only reads is refused changes), [`SignedIn`] (the
+//! same without that rule: for the own account), [`Admin`], [`Installer`], or [`Permitted`] with one of HashInsight's
+//! permission modules.
 
+pub(crate) mod cookies;
+pub(crate) mod first_start;
+pub(crate) mod passwords;
 mod permission;
+pub(crate) mod registration;
+mod sessions;
+pub(crate) mod sign_in;
+mod tokens;
 
 use axum::extract::FromRequestParts;
-use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use chrono::{DateTime, TimeDelta, Utc};
+use axum::http::{HeaderMap, Method};
 use domain::identity::role::Role;
 use domain::metadata::{TenantId, UserId};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::app::Server;
 use crate::error::ApiError;
 use crate::request::RequestContext;
-use crate::secrets::Secrets;
 use crate::surface::Surface;
 
 pub use permission::{Full, Permitted, Read, module};
+pub use sessions::OpenSessions;
+pub use tokens::{Grant, TokenKind, Tokens};
 
-const ISSUER: &str = "corelog";
-
-/// What an access token says.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Claims {
-    pub sub: UserId,
-    pub tenant: TenantId,
-    pub role: Role,
-    /// The session it belongs to.
-    pub sid: Uuid,
-    /// The surface it was given for, and is good for.
-    pub aud: String,
-    pub iss: String,
-    #[serde(rename = "type")]
-    pub token_type: String,
-    pub jti: Uuid,
-    pub iat: i64,
-    pub exp: i64,
-}
-
-/// Makes and checks access tokens.
-pub struct Tokens {
-    encoding: EncodingKey,
-    decoding: DecodingKey,
-}
-
-impl Tokens {
-    /// Tokens signed by a key derived from `secrets`.
-    pub fn new(secrets: &Secrets) -> Self {
-        let key = secrets.derive("access-tokens");
-        Self { encoding: EncodingKey::from_secret(&key), decoding: DecodingKey::from_secret(&key) }
-    }
-
-    /// An access token for `surface`, good for `life` from `now` on.
-    ///
-    /// # Errors
-    /// When it cannot be signed.
-    pub fn access(
-        &self,
-        user: &AuthUser,
-        surface: Surface,
-        now: DateTime<Utc>,
-        life: TimeDelta,
-        jti: Uuid,
-    ) -> Result<String, ApiError> {
-        let claims = Claims {
-            sub: user.id,
-            tenant: user.tenant,
-            role: user.role,
-            sid: user.session,
-            aud: surface.name().to_owned(),
-            iss: ISSUER.to_owned(),
-            token_type: "access".to_owned(),
-            jti,
-            iat: now.timestamp(),
-            exp: (now + life).timestamp(),
-        };
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
-            .map_err(|error| ApiError::internal(&error))
-    }
-
-    /// The claims of a token given for `surface` (the platform's API takes those of every product).
-    pub fn claims(&self, token: &str, surface: Surface, now: DateTime<Utc>) -> Option<Claims> {
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.set_issuer(&[ISSUER]);
-        validation.validate_exp = false;
-        if surface == Surface::Platform {
-            validation.set_audience(&Surface::ALL.map(Surface::name));
-        } else {
-            validation.set_audience(&[surface.name()]);
-        }
-        let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &validation).ok()?.claims;
-        (claims.token_type == "access" && claims.exp > now.timestamp()).then_some(claims)
-    }
-}
-
-/// A user who has shown a valid token.
+/// A user who has shown a valid token of an open session.
 #[derive(Debug, Clone)]
 pub struct AuthUser {
     pub id: UserId,
@@ -114,15 +47,38 @@ pub(crate) enum Identity {
     Refused(ApiError),
 }
 
-/// Reads the credentials of a request.
-pub(crate) async fn identify(server: &Server, headers: &HeaderMap, surface: Surface) -> Identity {
-    let Some(token) = bearer(headers) else { return Identity::Anonymous };
-    match server.tokens.claims(token, surface, server.clock().now()) {
-        Some(claims) => {
-            Identity::Known(AuthUser { id: claims.sub, tenant: claims.tenant, role: claims.role, session: claims.sid })
-        }
-        None => Identity::Refused(ApiError::unauthenticated("Could not validate credentials")),
+/// Reads the credentials of a request: a bearer token or, where the product has one, its cookie.
+pub(crate) async fn identify(server: &Server, method: &Method, headers: &HeaderMap, surface: Surface) -> Identity {
+    let from_cookie = || access_cookie(surface).and_then(|name| cookies::cookie(headers, name));
+    let (token, is_cookie) = match (bearer(headers), from_cookie()) {
+        (Some(token), _) => (token, false),
+        (None, Some(token)) => (token, true),
+        (None, None) => return Identity::Anonymous,
+    };
+    if is_cookie && !method.is_safe() && !cookies::is_same_origin(headers) {
+        return Identity::Refused(cross_site());
     }
+    let Some(claims) = server.tokens.read(token, TokenKind::Access, surface, server.clock().now()) else {
+        return Identity::Refused(ApiError::unauthenticated("Could not validate credentials"));
+    };
+    match server.sessions.user(server, &claims).await {
+        Ok(user) => Identity::Known(user),
+        Err(refusal) => Identity::Refused(refusal),
+    }
+}
+
+/// The cookie in which a browser keeps the access token of a product.
+fn access_cookie(surface: Surface) -> Option<&'static str> {
+    match surface {
+        Surface::HashInsight => Some("session"),
+        Surface::Zinnia => Some("access_token"),
+        Surface::Bitrun | Surface::Owl | Surface::Platform => None,
+    }
+}
+
+/// Another site made a browser send its cookies.
+pub(crate) fn cross_site() -> ApiError {
+    ApiError { code: "cross_site_request", ..ApiError::forbidden("Requests from other sites may not change anything") }
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -131,7 +87,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// A signed-in user and the request: what most handlers begin with.
+/// A signed-in user and the request: what most handlers begin with. Roles that only read are refused changes.
 #[derive(Clone)]
 pub struct Caller {
     pub user: AuthUser,
@@ -142,9 +98,24 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let SignedIn(caller) = SignedIn::from_request_parts(parts, state).await?;
+        // HashInsight's permission modules say it in more detail.
+        let may = parts.method.is_safe() || caller.user.role.writes() || caller.request.surface == Surface::HashInsight;
+        if may { Ok(caller) } else { Err(ApiError::forbidden(format!("The role {} only reads", caller.user.role))) }
+    }
+}
+
+/// A signed-in user in matters of the own account, whatever the role.
+#[derive(Clone)]
+pub struct SignedIn(pub Caller);
+
+impl<S: Send + Sync> FromRequestParts<S> for SignedIn {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let request = RequestContext::from_request_parts(parts, state).await?;
         match parts.extensions.get::<Identity>() {
-            Some(Identity::Known(user)) => Ok(Self { user: user.clone(), request }),
+            Some(Identity::Known(user)) => Ok(Self(Caller { user: user.clone(), request })),
             Some(Identity::Refused(error)) => Err(error.clone()),
             Some(Identity::Anonymous) | None => Err(ApiError::unauthenticated("Not authenticated")),
         }
@@ -161,5 +132,26 @@ impl<S: Send + Sync> FromRequestParts<S> for Admin {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let caller = Caller::from_request_parts(parts, state).await?;
         if caller.user.role.administers() { Ok(Self(caller)) } else { Err(ApiError::forbidden("Administrators only")) }
+    }
+}
+
+/// The owner of the default tenant, who runs the installation.
+#[derive(Clone)]
+pub struct Installer(pub Caller);
+
+impl Caller {
+    /// Whether the user runs the installation.
+    pub fn installs(&self) -> bool {
+        self.user.role == Role::Owner && self.user.tenant == TenantId::DEFAULT
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Installer {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        let forbidden = || ApiError::forbidden("Only the owner of the default tenant may do this");
+        if caller.installs() { Ok(Self(caller)) } else { Err(forbidden()) }
     }
 }

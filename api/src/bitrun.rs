@@ -1,6 +1,7 @@
 //! BITRUN: trading strategies, AI and quant.
 
 mod accounts;
+mod auth;
 mod decisions;
 pub mod envelope;
 mod quant_strategies;
@@ -17,6 +18,7 @@ use crate::error::ApiError;
 /// Its operations.
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .merge(auth::routes())
         .merge(accounts::routes())
         .merge(quant_strategies::routes())
         .merge(decisions::routes())

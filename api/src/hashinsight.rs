@@ -1,5 +1,6 @@
 //! HashInsight: Bitcoin mining hosting, CRM, curtailment.
 
+mod auth;
 mod crm;
 mod curtailment;
 mod customers;
@@ -8,6 +9,7 @@ pub mod envelope;
 mod leads;
 mod miner_commands;
 mod miners;
+mod pages;
 mod sites;
 mod unique_names;
 
@@ -18,6 +20,7 @@ use crate::app::App;
 /// Its operations.
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .merge(auth::routes())
         .merge(leads::routes())
         .merge(customers::routes())
         .merge(deals::routes())

@@ -69,7 +69,12 @@ impl Limits {
         };
         limit.counters.check_key(&caller).map_err(|until| {
             let wait = until.wait_time_from(DefaultClock::default().now());
-            too_many(limit, wait.as_secs() + 1)
+            let refusal = too_many(limit, wait.as_secs() + 1);
+            if is_bitrun_auth(context, request.method(), path) {
+                refusal.with("code", "AUTH_RATE_LIMITED")
+            } else {
+                refusal
+            }
         })
     }
 }

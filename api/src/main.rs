@@ -110,6 +110,10 @@ async fn serve(config: Config) -> Result<ExitCode, String> {
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     tracing::info!(%address, "listening");
     say(&format!("corelog listens on http://{address}"));
+    if let Some(owner) = running.first_owner() {
+        let password = owner.password.as_deref().unwrap_or("(the setting admin_password)");
+        say(&format!("sign in as {}, password: {password}\nThis is shown once.", owner.email));
+    }
     let (stopping, mut stopped) = tokio::sync::watch::channel(false);
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let stop = async move {

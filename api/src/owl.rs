@@ -1,7 +1,9 @@
 //! Owl Factory: GPU tasks, recharge codes and balance.
 
+mod auth;
 pub mod envelope;
 mod recharge;
+mod users;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -9,5 +11,5 @@ use crate::app::App;
 
 /// Its operations.
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(recharge::routes())
+    OpenApiRouter::new().merge(auth::routes()).merge(recharge::routes()).merge(users::routes())
 }

@@ -60,7 +60,7 @@ async fn handle(
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let identity = identify(app, request.headers(), context.surface).await;
+    let identity = identify(app, request.method(), request.headers(), context.surface).await;
     if let Identity::Known(user) = &identity {
         context = context.signed_in(user.id, user.tenant);
     }

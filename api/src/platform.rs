@@ -5,6 +5,8 @@ mod events;
 mod projections;
 mod rebuild;
 mod streams;
+mod tenants;
+mod users;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -17,4 +19,6 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(streams::routes())
         .merge(projections::routes())
         .merge(rebuild::routes())
+        .merge(tenants::routes())
+        .merge(users::routes())
 }

@@ -88,6 +88,12 @@ impl RequestContext {
         Self { user: Some(user), tenant, ..self.clone() }
     }
 
+    /// The same request about what belongs to `tenant`.
+    #[must_use]
+    pub fn within(&self, tenant: TenantId) -> Self {
+        Self { tenant, ..self.clone() }
+    }
+
     /// Says that the answer depends on `position`.
     pub fn reached(&self, position: u64) {
         self.progress.position.fetch_max(position, Ordering::Relaxed);

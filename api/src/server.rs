@@ -24,7 +24,8 @@ use tokio::task::JoinSet;
 
 use crate::app::{App, Server};
 use crate::as_of::PastLists;
-use crate::auth::Tokens;
+use crate::auth::first_start::{self, FirstOwner};
+use crate::auth::{OpenSessions, Tokens};
 use crate::config::{Config, MinerSettings, Switch};
 use crate::limits::Limits;
 use crate::market;
@@ -146,6 +147,7 @@ pub struct Running {
     storage: Storage,
     /// The readers; they end with this value.
     readers: JoinSet<()>,
+    first_owner: Option<FirstOwner>,
 }
 
 impl Running {
@@ -163,6 +165,8 @@ impl Running {
             let caught_up = projections.catch_up().await;
             caught_up.map_err(|error| StartError::because("the read models cannot be brought up to date", &error))?;
         }
+        let head = storage.log.head().await;
+        let head = head.map_err(|error| StartError::because("the log does not answer", &error))?;
         let processes = ProcessRunner::new(Arc::clone(&bus), processes::all());
         let app = Arc::new(Server {
             readers: Readers::new(projections.position(), processes.handled()),
@@ -171,6 +175,7 @@ impl Running {
             past: PastLists::default(),
             market,
             tokens: Tokens::new(&secrets),
+            sessions: OpenSessions::following(head),
             limits: Limits::new(config.rate_limits == Switch::On),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             secrets,
@@ -183,12 +188,22 @@ impl Running {
         for gateway in gateways(&app.config.miners) {
             readers.spawn(GatewayRunner::new(Arc::clone(&bus), gateway).run(storage.leading.clone()));
         }
-        Ok(Self { app, storage, readers })
+        readers.spawn(OpenSessions::follow(Arc::clone(&app)));
+        let first_owner = first_start::make_owner(&app).await;
+        let first_owner = first_owner.map_err(|error| {
+            StartError::because("the owner (admin_email, admin_password) cannot be registered", &error.message)
+        })?;
+        Ok(Self { app, storage, readers, first_owner })
     }
 
     /// What handlers reach.
     pub fn app(&self) -> App {
         Arc::clone(&self.app)
+    }
+
+    /// The owner that this start made, if it was the first.
+    pub fn first_owner(&self) -> Option<&FirstOwner> {
+        self.first_owner.as_ref()
     }
 
     /// Where the events and the read models are.

@@ -1,6 +1,7 @@
 //! Zinnia: battery devices and alerts.
 
 pub mod envelope;
+mod users;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -8,5 +9,5 @@ use crate::app::App;
 
 /// Its operations.
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+    OpenApiRouter::new().merge(users::routes())
 }

@@ -4,6 +4,7 @@
 //! event that is handled again after a crash causes nothing twice. They do not run in a replay.
 
 pub mod carry_out_decisions_of_strategies;
+pub mod confirm_username_on_use;
 pub mod convert_won_lead;
 pub mod credit_balance_on_redeem;
 pub mod report_miner_commands_to_curtailment;
@@ -83,6 +84,7 @@ impl From<LogError> for ProcessError {
 /// Every process manager there is. A new one is one line here.
 pub fn all() -> Vec<Box<dyn Process>> {
     vec![
+        Box::new(confirm_username_on_use::ConfirmUsernameOnUse),
         Box::new(convert_won_lead::ConvertWonLead),
         Box::new(credit_balance_on_redeem::CreditBalanceOnRedeem),
         Box::new(tell_miners_of_curtailment::TellMinersOfCurtailment),

@@ -11,6 +11,9 @@ use crate::hosting::curtailment_targets::CurtailmentTargets;
 use crate::hosting::miner_commands::MinerCommands;
 use crate::hosting::miners::Miners;
 use crate::hosting::sites::Sites;
+use crate::identity::sessions::Sessions;
+use crate::identity::tenants::Tenants;
+use crate::identity::users::Users;
 use crate::projector::{AnyProjector, Projector};
 use crate::trading::decisions::Decisions;
 use crate::trading::exchange_accounts::ExchangeAccounts;
@@ -33,5 +36,8 @@ pub fn catalogue() -> Vec<Box<dyn AnyProjector>> {
         Projector::<ExchangeAccounts>::boxed(),
         Projector::<QuantStrategies>::boxed(),
         Projector::<Decisions>::boxed(),
+        Projector::<Users>::boxed(),
+        Projector::<Sessions>::boxed(),
+        Projector::<Tenants>::boxed(),
     ]
 }

@@ -18,6 +18,7 @@ pub mod scratch;
 pub mod billing;
 pub mod crm;
 pub mod hosting;
+pub mod identity;
 pub mod trading;
 
 pub use beside::Beside;

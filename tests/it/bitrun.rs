@@ -1,6 +1,7 @@
 //! Scenarios of BITRUN.
 
 mod accounts;
+mod auth;
 mod candles;
 mod decisions;
 mod quant_strategies;

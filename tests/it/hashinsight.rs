@@ -1,5 +1,11 @@
 //! Scenarios of HashInsight.
 
+mod auth;
+mod curtailment;
 mod customers;
 mod deals;
+mod fleet;
 mod leads;
+mod miner_commands;
+mod miners;
+mod sites;

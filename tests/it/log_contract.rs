@@ -33,6 +33,8 @@ trait Engine {
 trait Durable: Engine {
     /// Runs `sql` on the database behind the log's back; says why when it is refused.
     async fn sql(&self, sql: &str) -> Result<(), String>;
+    /// Puts the first event into an empty log, recorded on the first of January of `year` by a clock that was wrong.
+    fn insert_in(&self, year: i32) -> String;
 }
 
 /// One test for each case.
@@ -72,6 +74,7 @@ macro_rules! durable_contract {
             surviving::{
                 everything_is_there_after_reopening, keys_are_kept_for_good, the_database_refuses_changes,
                 the_database_refuses_changes_of_keys, heavy_pages_end_early,
+                time_stands_still_rather_than_going_back,
                 a_rare_event_is_found_behind_many_others,
             },
         );

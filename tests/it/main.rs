@@ -16,3 +16,4 @@ mod routes;
 mod tidy;
 mod tree;
 mod two_servers;
+mod zinnia;

@@ -1,3 +1,4 @@
 //! Scenarios of Owl Factory.
 
+mod auth;
 mod recharge;

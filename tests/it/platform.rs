@@ -4,3 +4,4 @@ mod events;
 mod projections;
 mod rebuild;
 mod streams;
+mod users;

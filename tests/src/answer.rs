@@ -35,6 +35,13 @@ impl Answer {
         self
     }
 
+    /// The value that the answer sets cookie `name` to; empty when it sets none.
+    pub fn cookie(&self, name: &str) -> &str {
+        let lines = self.headers.get_all("set-cookie").iter().filter_map(|line| line.to_str().ok());
+        let pairs = lines.filter_map(|line| line.split(';').next()?.split_once('='));
+        pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).next_back().unwrap_or_default()
+    }
+
     /// A header as text; empty when it is missing.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()

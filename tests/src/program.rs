@@ -103,6 +103,11 @@ impl Program {
         client.at(self.address)
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use api::auth::AuthUser;
-use api::config::{Config, Mode, Switch};
+use api::auth::{AuthUser, Grant, TokenKind};
+use api::config::{Config, MinerSettings, Mode, Switch};
 use api::server::Running;
 use api::surface::Surface;
 use chrono::TimeDelta;
@@ -25,6 +26,10 @@ use crate::answer::Answer;
 use crate::engine::Engine;
 use crate::fresh_id;
 use crate::postgres::Database;
+use crate::program::{ADMIN_EMAIL, ADMIN_PASSWORD};
+
+/// How long a test waits for what must happen.
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// A running server. It stops with this value; its data go with it.
 pub struct TestServer {
@@ -39,22 +44,30 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    /// An empty server on `engine`, rate limits off.
+    /// A server on `engine` with nobody but its owner, rate limits off.
     pub async fn start(engine: Engine) -> Self {
+        Self::start_by(engine, Clock::system()).await
+    }
+
+    /// The same, by a clock that the test turns.
+    pub async fn start_by(engine: Engine, clock: Clock) -> Self {
         let database = match engine {
             Engine::Sqlite => None,
             Engine::Postgres => Some(Database::create().await),
         };
-        let server =
-            Self::start_with(Config { database_url: database.as_ref().map(Database::url), ..settings() }).await;
-        Self { _database: database, ..server }
+        let config = Config { database_url: database.as_ref().map(Database::url), ..settings() };
+        Self { _database: database, ..Self::run(config, clock).await }
     }
 
     /// A server with these settings, but a data directory of its own.
     pub async fn start_with(config: Config) -> Self {
+        Self::run(config, Clock::system()).await
+    }
+
+    async fn run(config: Config, clock: Clock) -> Self {
         let data = TempDir::new().unwrap();
         let config = Config { data_dir: data.path().to_owned(), ..config };
-        let running = Running::start(config, Clock::system()).await.unwrap();
+        let running = Running::start(config, clock).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (log, models, app) = (Arc::clone(&running.storage().log), running.storage().models.clone(), running.app());
@@ -75,7 +88,11 @@ impl TestServer {
     /// A client of `surface` with a token for a user of `role` in `tenant`, without a registration behind it.
     pub fn signed_in(&self, surface: Surface, role: Role, tenant: TenantId) -> Client {
         let user = AuthUser { id: UserId(fresh_id()), tenant, role, session: fresh_id() };
-        let token = self.app.tokens.access(&user, surface, self.app.clock().now(), TimeDelta::hours(1), fresh_id());
+        let (now, kind) = (self.app.clock().now(), TokenKind::Access);
+        let expires_at = now + TimeDelta::hours(1);
+        let grant = Grant { user: user.id, session: user.session, kind, surface, id: fresh_id(), expires_at };
+        let token = self.app.tokens.sign(grant, now);
+        self.app.sessions.admit(user, expires_at);
         Client { token: Some(token.unwrap()), ..self.anonymous() }
     }
 
@@ -99,6 +116,24 @@ impl TestServer {
         self.app.market.as_ref()
     }
 
+    /// Asks `client` for a list until it shows what `done` looks for.
+    pub async fn get_until(&self, client: &Client, path: &str, done: impl Fn(&Answer) -> bool) -> Answer {
+        let mut last = None;
+        let asking = async {
+            loop {
+                let head = self.head().await;
+                let answer = client.with("Corelog-Min-Position", &head.to_string()).get(path).await.expect(200);
+                if done(&answer) {
+                    return answer;
+                }
+                last = Some(answer);
+                self.log.grown(head).await;
+            }
+        };
+        let answer = tokio::time::timeout(WAIT_MAX, asking).await;
+        answer.unwrap_or_else(|_| panic!("{path} never shows it: {last:?}"))
+    }
+
     /// The highest position of the log: unchanged when nothing was appended.
     pub async fn head(&self) -> u64 {
         self.log.head().await.unwrap()
@@ -114,9 +149,24 @@ impl Drop for Serving {
     }
 }
 
-/// The settings of every test server: no limits on requests.
+/// The settings of every test server: no limits on requests, and little patience with miners.
 pub fn settings() -> Config {
-    Config { rate_limits: Switch::Off, mode: Mode::Development, ..Config::default() }
+    let miners = MinerSettings {
+        tries_max: 2,
+        try_again_ms: 20,
+        read_every_ms: 50,
+        patience_ms: Some(2_000),
+        connect_ms: 1_000,
+        ..MinerSettings::default()
+    };
+    Config {
+        admin_email: ADMIN_EMAIL.to_owned(),
+        admin_password: Some(ADMIN_PASSWORD.to_owned()),
+        rate_limits: Switch::Off,
+        mode: Mode::Development,
+        miners,
+        ..Config::default()
+    }
 }
 
 /// Somebody who calls the server.
@@ -131,7 +181,9 @@ pub struct Client {
 impl Client {
     /// Somebody who is not signed in.
     pub fn anonymous(address: SocketAddr) -> Self {
-        Self { http: reqwest::Client::new(), url: format!("http://{address}"), token: None, headers: Vec::new() }
+        // Redirects are answers like any other.
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        Self { http, url: format!("http://{address}"), token: None, headers: Vec::new() }
     }
 
     /// The same client, showing a token.
@@ -161,6 +213,11 @@ impl Client {
         client
     }
 
+    /// The token that it shows.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, None).await
     }
@@ -173,6 +230,11 @@ impl Client {
         self.send(Method::PUT, path, Some(body.to_string())).await
     }
 
+    /// Sends a form as a browser does.
+    pub async fn post_form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        Answer::read(self.request(Method::POST, path).form(fields).send().await.unwrap()).await.unwrap()
+    }
+
     /// A request with any body, or none. Fails when the server does not answer.
     pub async fn send(&self, method: Method, path: &str, body: Option<String>) -> Answer {
         self.try_send(method, path, body).await.unwrap()
@@ -180,6 +242,14 @@ impl Client {
 
     /// A request that may find nobody, or be cut off.
     pub async fn try_send(&self, method: Method, path: &str, body: Option<String>) -> Result<Answer, reqwest::Error> {
+        let mut request = self.request(method, path);
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body);
+        }
+        Answer::read(request.send().await?).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let mut request = self.http.request(method, format!("{}{path}", self.url));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
@@ -187,9 +257,6 @@ impl Client {
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(body);
-        }
-        Answer::read(request.send().await?).await
+        request
     }
 }

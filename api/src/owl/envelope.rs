@@ -72,7 +72,7 @@ pub fn error(error: &ApiError) -> Response {
         for field in &error.fields {
             let messages = field_errors.entry(field.field.clone()).or_insert_with(|| json!([]));
             if let Value::Array(messages) = messages {
-                messages.push(Value::String(field.message.clone()));
+                messages.push(Value::String(of_field(error.code).unwrap_or(&field.message).to_owned()));
             }
         }
         details.insert("field_errors".to_owned(), Value::Object(field_errors));
@@ -99,7 +99,9 @@ fn status(error: &ApiError) -> (StatusCode, &'static str) {
             _,
         )
         | (_, ErrorKind::NotFound) => (StatusCode::NOT_FOUND, "RESOURCE_NOT_FOUND"),
-        (_, ErrorKind::Unauthenticated) => (StatusCode::UNAUTHORIZED, "INVALID_CREDENTIALS"),
+        (_, ErrorKind::Unauthenticated) | ("user.deactivated" | "user.locked", _) => {
+            (StatusCode::UNAUTHORIZED, "INVALID_CREDENTIALS")
+        }
         (_, ErrorKind::Forbidden) => (StatusCode::FORBIDDEN, "ACCESS_DENIED"),
         (_, ErrorKind::Invalid | ErrorKind::Malformed) => (StatusCode::UNPROCESSABLE_ENTITY, "VALIDATION_ERROR"),
         (_, ErrorKind::InsufficientFunds) => (StatusCode::BAD_REQUEST, "INSUFFICIENT_BALANCE"),
@@ -125,10 +127,25 @@ fn message(error: &ApiError) -> &'static str {
         | "recharge_code.expired"
         | "recharge_code.deactivated"
         | "recharge_code.redeemed_before" => "充值码无效、已使用或已过期",
+        "user.already_registered" => "邮箱已被注册",
+        "username.taken" => "用户名已被使用",
+        "auth.invalid_credentials" => "邮箱或密码错误",
+        "user.deactivated" => "账户已被禁用",
+        "user.locked" => "账户已被锁定，请稍后再试",
         "recharge_code.amount_out_of_range" => "充值金额必须大于0，最多1000000，最多两位小数",
         "recharge_code.uses_out_of_range" => "最大使用次数必须在1到10000之间",
         "recharge_code.expiry_in_the_past" => "过期时间必须晚于当前时间",
         _ => of_kind(error.kind),
+    }
+}
+
+/// The document's words for what is wrong with one field.
+fn of_field(code: &str) -> Option<&'static str> {
+    match code {
+        "user.email_invalid" => Some("邮箱格式不正确"),
+        "user.username_invalid" => Some("用户名必须有3到50个字母、数字、_、. 或 -"),
+        "user.name_out_of_range" => Some("姓名长度必须在1到100之间"),
+        _ => None,
     }
 }
 

@@ -3,18 +3,80 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use serde::{Serialize, Serializer};
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::error::{ApiError, ErrorKind};
+use crate::request::RequestContext;
+
+/// The envelope of success.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Envelope<T> {
+    code: u16,
+    message: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<T>,
+    #[serde(serialize_with = "in_milliseconds")]
+    timestamp: DateTime<Utc>,
+    request_id: Uuid,
+}
+
+impl<T: Serialize> IntoResponse for Envelope<T> {
+    fn into_response(self) -> Response {
+        Json(self).into_response()
+    }
+}
+
+/// `data` in the envelope of success.
+pub fn ok<T>(request: &RequestContext, data: T) -> Envelope<T> {
+    Envelope { data: Some(data), ..said(request, "success") }
+}
+
+/// Nothing but a sentence in the envelope of success.
+pub fn said<T>(request: &RequestContext, message: &'static str) -> Envelope<T> {
+    Envelope { code: 200, message, data: None, timestamp: request.clock.now(), request_id: request.id }
+}
+
+fn in_milliseconds<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&time.format("%Y-%m-%dT%H:%M:%S%.3fZ"))
+}
 
 /// The error body.
 pub fn error(error: &ApiError) -> Response {
     let (status, word, message) = words(error.kind);
-    // What exactly is wrong helps whoever called; everything else gets the fixed words.
-    let explained = [ErrorKind::Invalid, ErrorKind::Malformed, ErrorKind::IllegalState, ErrorKind::AlreadyExists];
-    let message =
-        if explained.contains(&error.kind) { format!("{message}: {}", error.message) } else { message.to_owned() };
+    let (status, word, message) = match (error.code, error.kind) {
+        ("user.already_registered" | "username.taken", _) => {
+            (StatusCode::BAD_REQUEST, "validation_error", particular(error))
+        }
+        ("user.locked" | "user.deactivated", _) => {
+            (StatusCode::UNAUTHORIZED, "unauthorized", format!("认证失败：{}", particular(error)))
+        }
+        // What exactly is wrong helps whoever called; everything else gets the fixed words.
+        (_, ErrorKind::Invalid | ErrorKind::Malformed | ErrorKind::IllegalState | ErrorKind::AlreadyExists) => {
+            (status, word, format!("{message}: {}", particular(error)))
+        }
+        (_, _) => (status, word, message.to_owned()),
+    };
     (status, Json(json!({ "code": status.as_u16(), "message": message, "error": word }))).into_response()
+}
+
+/// What exactly is wrong, in Chinese where there are words for it.
+fn particular(error: &ApiError) -> String {
+    match error.code {
+        "user.already_registered" => "邮箱已被注册".to_owned(),
+        "username.taken" => "用户名已被占用".to_owned(),
+        "user.email_invalid" => "邮箱格式不正确".to_owned(),
+        "user.username_invalid" => "用户名长度必须在3到50之间".to_owned(),
+        "user.device_info_too_long" => "设备信息过长".to_owned(),
+        "user.deactivated" => "账户已被禁用".to_owned(),
+        "user.locked" => {
+            let minutes = error.details.get("remaining_minutes").map(ToString::to_string).unwrap_or_default();
+            format!("账户已锁定，请{minutes}分钟后再试")
+        }
+        _ => error.message.clone(),
+    }
 }
 
 fn words(kind: ErrorKind) -> (StatusCode, &'static str, &'static str) {

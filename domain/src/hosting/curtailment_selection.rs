@@ -15,6 +15,8 @@ use crate::refusal::{Refusal, RefusalKind};
 pub const POWER_W_MIN: f64 = 1_500.0;
 /// How long a miner is left alone after a curtailment has let go of it.
 pub const COOLDOWN: TimeDelta = TimeDelta::seconds(600);
+/// Differences below this come from adding up in another order, in kW.
+const ROUNDING_KW: f64 = 1e-6;
 /// Largest reduction one request may ask for, in kW.
 pub const REDUCTION_KW_MAX: f64 = 10_000_000.0;
 
@@ -235,7 +237,7 @@ pub fn select(candidates: Vec<Candidate>, rules: &Rules, now: DateTime<Utc>) -> 
     }
     stoppable.sort_by(|a, b| order(a, b, rules).then(a.miner_id.cmp(&b.miner_id)));
     let (selected, reduction_kw) = take(stoppable, rules);
-    if reduction_kw < rules.reduction_kw - rules.tolerance_kw {
+    if !reaches(reduction_kw, rules) {
         return Err(SelectionError::InsufficientLoad { available_kw: reduction_kw, excluded });
     }
     Ok(Selection { selected, reduction_kw, excluded })
@@ -245,13 +247,17 @@ fn take(sorted: Vec<Candidate>, rules: &Rules) -> (Vec<Candidate>, f64) {
     let mut selected = Vec::new();
     let mut reduction_w = 0.0;
     for candidate in sorted.into_iter().take(rules.miners_max.unwrap_or(usize::MAX)) {
-        if reduction_w / 1_000.0 >= rules.reduction_kw - rules.tolerance_kw {
+        if reaches(reduction_w / 1_000.0, rules) {
             break;
         }
         reduction_w += candidate.power_w;
         selected.push(candidate);
     }
     (selected, reduction_w / 1_000.0)
+}
+
+fn reaches(reduction_kw: f64, rules: &Rules) -> bool {
+    reduction_kw >= rules.reduction_kw - rules.tolerance_kw - ROUNDING_KW
 }
 
 fn order(a: &Candidate, b: &Candidate, rules: &Rules) -> Ordering {
@@ -404,6 +410,16 @@ mod tests {
         assert!((selection.reduction_kw - 10.86).abs() < 1e-9);
         let lenient = Rules { tolerance_kw: 0.1, ..rules };
         assert_eq!(ids(fleet(), &lenient), [3]);
+    }
+
+    #[test]
+    fn the_whole_fleet_is_enough_for_its_own_sum() {
+        let fleet: Vec<_> =
+            (0..9_i32).map(|id| candidate(id.into(), 95.0, f64::from(id).mul_add(0.1, 3_250.1))).collect();
+        let drawn_w: f64 = fleet.iter().map(|candidate| candidate.power_w).sum();
+        for strategy in Strategy::ALL {
+            assert_eq!(ids(fleet.clone(), &rules(strategy, drawn_w / 1_000.0)).len(), 9);
+        }
     }
 
     #[test]

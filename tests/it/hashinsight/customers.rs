@@ -75,6 +75,7 @@ async fn won_deals_add_up_to_the_revenue(engine: Engine) {
 #[tokio::test]
 async fn pages_are_bounded_and_stable() {
     let server = TestServer::start(Engine::Sqlite).await;
+    let head = server.head().await;
     let admin = server.admin(Surface::HashInsight);
     for _ in 0..3 {
         admin.post("/crm/api/customer", body()).await.expect(200);
@@ -83,13 +84,14 @@ async fn pages_are_bounded_and_stable() {
     assert_eq!((second.at("/data").as_array().unwrap().len(), second.at("/data/0/id")), (1, &json!(1)));
     assert_eq!(admin.get("/crm/api/customers?per_page=1000").await.expect(200).at("/per_page"), 100);
     assert_eq!(admin.get("/crm/api/customers?page=9").await.expect(200).at("/data"), &json!([]));
-    let then = admin.get("/crm/api/customers?as_of=2").await.expect(200);
+    let then = admin.get(&format!("/crm/api/customers?as_of={}", head + 2)).await.expect(200);
     assert_eq!((then.at("/total"), then.at("/data/0/id")), (&json!(1), &json!(1)));
 }
 
 #[tokio::test]
 async fn bad_input_is_refused_in_the_products_form_and_nothing_is_appended() {
     let server = TestServer::start(Engine::Sqlite).await;
+    let head = server.head().await;
     let admin = server.admin(Surface::HashInsight);
     let bodies = [
         json!({}),
@@ -110,7 +112,7 @@ async fn bad_input_is_refused_in_the_products_form_and_nothing_is_appended() {
     admin.send(Method::POST, "/crm/api/customer", Some("{\"name\":".into())).await.expect(400);
     admin.get("/crm/api/customers?page=-1").await.expect(400);
     admin.get("/crm/api/customers?as_of=yesterday").await.expect(400);
-    assert_eq!(server.head().await, 0);
+    assert_eq!(server.head().await, head);
 }
 
 #[tokio::test]

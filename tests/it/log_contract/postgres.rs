@@ -33,6 +33,13 @@ impl Durable for Postgres {
         let result = sqlx::raw_sql(sql).execute(&mut self.0.connect().await).await;
         result.map(|_| ()).map_err(|error| error.to_string())
     }
+    fn insert_in(&self, year: i32) -> String {
+        let id = uuid::Uuid::nil();
+        format!(
+            "INSERT INTO events VALUES ('lead', '1', 1, 'thing.changed', '1', '{{}}', '{{}}', 1, '{id}', '{id}', \
+             '{year}-01-01Z')"
+        )
+    }
 }
 
 contract!(Postgres);

@@ -35,6 +35,12 @@ impl Durable for Sqlite {
     async fn sql(&self, sql: &str) -> Result<(), String> {
         self.connect().execute_batch(sql).map_err(|error| error.to_string())
     }
+    fn insert_in(&self, year: i32) -> String {
+        format!(
+            "INSERT INTO events VALUES (1, zeroblob(16), 'lead', '1', 1, 'thing.changed', '1', '{{}}', zeroblob(16), \
+             '{{}}', unixepoch('{year}-01-01') * 1000000)"
+        )
+    }
 }
 
 contract!(Sqlite);

@@ -1,5 +1,6 @@
 //! What outlives the program, and what nobody can change.
 
+use chrono::Datelike;
 use domain::TenantId;
 use domain::log::{Append, EVENT_BYTES_MAX, PAGE_EVENTS_MAX};
 use futures::future::join_all;
@@ -66,6 +67,16 @@ pub(super) async fn the_database_refuses_changes_of_keys(engine: &impl Durable) 
     log.keep_answer(TenantId::DEFAULT, &key("asked", b"body"), b"answer".to_vec()).await.unwrap();
     let refusal = engine.sql("UPDATE commands SET answer = NULL").await.unwrap_err();
     assert!(refusal.contains("answer once"), "{refusal}");
+}
+
+pub(super) async fn time_stands_still_rather_than_going_back(engine: &impl Durable) {
+    drop(engine.open().await);
+    engine.sql(&engine.insert_in(2_100)).await.unwrap();
+    let log = engine.open().await;
+    done(&*log, append("lead", "2", 0, 1)).await;
+    done(&*log, append("lead", "3", 0, 1)).await;
+    let years = read_everything(&*log, &[], 10).await.into_iter().map(|event| event.recorded_at.year());
+    assert_eq!(years.collect::<Vec<_>>(), [2_100, 2_100, 2_100]);
 }
 
 pub(super) async fn heavy_pages_end_early(engine: &impl Durable) {

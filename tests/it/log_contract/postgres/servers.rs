@@ -11,7 +11,7 @@ use tests::events::{append, event, key};
 use tokio::time::timeout;
 
 use super::Postgres;
-use crate::log_contract::{Durable, Engine, done, positions, read_everything};
+use crate::log_contract::{Durable, Engine, done, positions, read_after, read_everything};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -56,13 +56,29 @@ async fn servers_share_one_log_without_gaps() {
             seen
         })
     });
-    let (written, seen) = tokio::join!(join_all(writers.collect::<Vec<_>>()), join_all(readers.collect::<Vec<_>>()));
-    written.into_iter().for_each(Result::unwrap);
+    let readers = join_all(readers.collect::<Vec<_>>());
+    join_all(writers.collect::<Vec<_>>()).await.into_iter().for_each(Result::unwrap);
+    let seen = timeout(PATIENCE, readers).await.unwrap();
     let everything = read_everything(&*place.open().await, &[], 1_000).await;
     assert_eq!(positions(&everything), (1..=600).collect::<Vec<_>>());
     assert!(everything.is_sorted_by_key(|event| event.recorded_at));
     for seen in seen {
         assert_eq!(seen.unwrap(), everything);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_server_appended_in_between_is_not_skipped() {
+    let place = Postgres::create().await;
+    let (one, other) = (place.open().await, place.open().await);
+    for (position, log) in (0..).zip([&one, &other, &one, &one, &other, &other, &one]) {
+        done(&**log, append("lead", &position.to_string(), 0, 1)).await;
+        for after in 0..=position {
+            for reader in [&one, &other] {
+                let read = read_after(&**reader, after, &[], 10).await;
+                assert_eq!(positions(&read), (after + 1..=position + 1).collect::<Vec<_>>());
+            }
+        }
     }
 }
 

@@ -1,0 +1,122 @@
+//! New users, the same for all products: the username is claimed, the user registered, the claim confirmed.
+
+use commands::{CommandContext, CommandError, Receipt};
+use domain::identity::role::Role;
+use domain::identity::user::{Registrar, User, UserCommand, UserError, user_id};
+use domain::identity::username::{Username, UsernameCommand, UsernameError, claim_id};
+use domain::metadata::{Metadata, TenantId, UserId};
+
+use super::passwords::{self, Policy};
+use crate::app::Server;
+use crate::error::ApiError;
+use crate::request::RequestContext;
+
+/// Who is to be registered.
+#[derive(Clone)]
+pub(crate) struct Registration {
+    pub(crate) email: String,
+    pub(crate) username: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) password: String,
+    pub(crate) role: Role,
+    pub(crate) by: Registrar,
+}
+
+impl Registration {
+    /// Somebody who comes from outside.
+    pub(crate) fn public(email: String, username: Option<String>, name: Option<String>, password: String) -> Self {
+        Self { email, username, name, password, role: Role::User, by: Registrar::Public }
+    }
+
+    fn command(&self, password_hash: String) -> UserCommand {
+        UserCommand::Register {
+            email: self.email.clone(),
+            username: self.username.clone(),
+            name: self.name.clone(),
+            password_hash,
+            role: self.role,
+            by: self.by,
+        }
+    }
+}
+
+/// Registers a user in the tenant of `request`.
+///
+/// # Errors
+/// What is wrong with the password; `user.already_registered`, `username.taken`, or what else a rule refused.
+pub(crate) async fn register(
+    server: &Server,
+    request: &RequestContext,
+    registration: &Registration,
+    policy: Policy,
+) -> Result<UserId, ApiError> {
+    if let Some(objection) = policy.objection(&registration.password) {
+        return Err(ApiError::field("password", objection));
+    }
+    let receipt = carry_out(server, registration, || request.command()).await?;
+    request.reached(receipt.position);
+    server.settled(request).await;
+    Ok(user_id(&registration.email))
+}
+
+/// Registers a user with the contexts that `context` makes, one for each command.
+///
+/// # Errors
+/// `user.already_registered`, `username.taken`, or what else a rule refused.
+pub(crate) async fn carry_out(
+    server: &Server,
+    registration: &Registration,
+    context: impl Fn() -> CommandContext,
+) -> Result<Receipt<User>, ApiError> {
+    let id = user_id(&registration.email);
+    let stream = id.to_string();
+    let context_of_user = context();
+    // First a rehearsal: a registration that a rule refuses claims no username and hashes no password.
+    let rehearsal = CommandContext { dry_run: true, ..context_of_user.clone() };
+    let rehearsed =
+        server.bus.execute::<User>(&stream, registration.command("$argon2id$".to_owned()), &rehearsal).await;
+    let rehearsed = rehearsed.map_err(of_user)?;
+    if rehearsed.repeated {
+        return Ok(rehearsed);
+    }
+    let password_hash = passwords::hash(registration.password.clone()).await?;
+    if let Some(username) = &registration.username {
+        claim(server, username, UsernameCommand::Take { owner: id }, context()).await?;
+    }
+    let registered = server.bus.execute::<User>(&stream, registration.command(password_hash), &context_of_user).await;
+    if let (Err(_), Some(username)) = (&registered, &registration.username) {
+        // Should this fail as well, the claim lapses.
+        let _ = claim(server, username, UsernameCommand::Release { owner: id }, context()).await;
+    }
+    registered.map_err(of_user)
+}
+
+/// Commands the claim on `username`. Claims are the default tenant's.
+async fn claim(
+    server: &Server,
+    username: &str,
+    command: UsernameCommand,
+    context: CommandContext,
+) -> Result<Receipt<Username>, ApiError> {
+    let metadata = Metadata { tenant: TenantId::DEFAULT, ..context.metadata };
+    let context = CommandContext { metadata, ..context };
+    let claimed = server.bus.execute::<Username>(&claim_id(username), command, &context).await;
+    claimed.map_err(|error: CommandError<UsernameError>| error.into())
+}
+
+/// An address of another tenant is taken, not missing; a refusal that is about one field says which.
+fn of_user(error: CommandError<UserError>) -> ApiError {
+    let field = match &error {
+        CommandError::Foreign => return CommandError::Refused(UserError::AlreadyRegistered).into(),
+        CommandError::Refused(UserError::EmailInvalid) => "email",
+        CommandError::Refused(UserError::UsernameInvalid) => "username",
+        CommandError::Refused(UserError::NameOutOfRange) => "name",
+        CommandError::Refused(_)
+        | CommandError::Stale { .. }
+        | CommandError::KeyReused
+        | CommandError::Contended
+        | CommandError::Log(_) => return error.into(),
+    };
+    let refusal = ApiError::from(error);
+    ApiError { code: refusal.code, ..ApiError::field(field, refusal.message) }
+}

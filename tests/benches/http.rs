@@ -1,0 +1,70 @@
+//! `POST /api/recharge/redeem` of a signed-in user: two commands, three read models, and the answer waits for them.
+
+mod connection;
+mod in_process;
+mod over_http;
+
+use std::process::Command;
+
+use tests::databases::Engine;
+
+use crate::measure::{Load, runtime};
+use crate::settings::Settings;
+use crate::stores;
+use crate::table::{Table, milliseconds, whole};
+
+/// What one code is worth.
+const AMOUNT: i64 = 10;
+const CLIENTS: usize = 64;
+
+pub(crate) fn section(settings: &Settings) -> String {
+    build_program();
+    let mut table = Table::new(
+        "Redeeming a code, over HTTP and in process",
+        &["what", "log", "clients", "requests/s", "p50", "p99", "to the same in process"],
+    );
+    let bare = repeated(settings, || over_http::bare_answers(CLIENTS, settings.requests));
+    row(&mut table, "a bare axum JSON answer, same generator", "none", CLIENTS, bare, None);
+    for (option, engine) in [("http.sqlite", Engine::Sqlite), ("http.postgres", Engine::Postgres)] {
+        if settings.wants(option) {
+            rows_of(engine, settings, &mut table);
+        }
+    }
+    table.into_text()
+}
+
+fn rows_of(engine: Engine, settings: &Settings, table: &mut Table) {
+    let log = stores::name(engine);
+    for (clients, requests) in [(1, settings.requests / 10), (CLIENTS, settings.requests)] {
+        let (mut inside, mut outside) = (Vec::new(), Vec::new());
+        for _ in 0..settings.runs {
+            inside.push(runtime().block_on(in_process::redemptions(engine, clients, requests)));
+            outside.push(over_http::redemptions(engine, clients, requests));
+        }
+        let (inside, outside) = (Load::median(&inside), Load::median(&outside));
+        row(table, "redeem, in process", log, clients, inside, None);
+        row(table, "POST /api/recharge/redeem", log, clients, outside, Some(inside));
+    }
+}
+
+fn repeated(settings: &Settings, load: impl Fn() -> Load) -> Load {
+    Load::median(&(0..settings.runs).map(|_| load()).collect::<Vec<_>>())
+}
+
+fn row(table: &mut Table, what: &str, log: &str, clients: usize, load: Load, base: Option<Load>) {
+    table.row(&[
+        what.to_owned(),
+        log.to_owned(),
+        clients.to_string(),
+        whole(load.per_second),
+        milliseconds(load.p50),
+        milliseconds(load.p99),
+        base.map_or_else(String::new, |base| format!("{:.0} %", 100.0 * load.per_second / base.per_second)),
+    ]);
+}
+
+/// The server is a process of its own: the program as it is released, built like this one.
+pub(crate) fn build_program() {
+    let arguments = ["build", "--quiet", "--profile", "bench", "-p", "api", "--bin", "corelog"];
+    assert!(Command::new(env!("CARGO")).args(arguments).status().unwrap().success());
+}

@@ -1,0 +1,38 @@
+//! How fast it is, beside what a user would take instead, in one run on one machine.
+//!
+//! `cargo bench -p tests --bench corelog [-- --quick] [-- --only wallets,http] [-- --runs 5]`. PostgreSQL is the server
+//! that `CORELOG_TEST_POSTGRES_URL` names; `tests/run --bench` starts one. What was measured stands in README.md.
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program that measures ends where it cannot go on")]
+
+mod filling;
+mod http;
+mod idiomatic;
+mod limits;
+mod machine;
+mod measure;
+mod memory;
+mod replay;
+mod settings;
+mod stores;
+mod table;
+mod wallets;
+
+use settings::Settings;
+
+fn main() {
+    let settings = Settings::of_this_run();
+    println!("{}", machine::describe());
+    for (name, section) in [
+        ("limits", limits::section as fn(&Settings) -> String),
+        ("wallets", wallets::section),
+        ("http", http::section),
+        ("replay", replay::section),
+        ("memory", memory::section),
+    ] {
+        if settings.wants(name) {
+            println!("{}", section(&settings));
+            println!("{}\n", machine::load());
+        }
+    }
+}

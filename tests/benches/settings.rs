@@ -1,0 +1,43 @@
+//! What the command line asks for.
+
+use std::time::Duration;
+
+/// The settings of one run of this program.
+pub(crate) struct Settings {
+    /// How often everything is measured; medians are shown.
+    pub(crate) runs: usize,
+    /// How long one load lasts.
+    pub(crate) lasting: Duration,
+    /// Events of the big log.
+    pub(crate) events: u64,
+    /// Requests of one load over HTTP.
+    pub(crate) requests: usize,
+    only: Vec<String>,
+}
+
+impl Settings {
+    pub(crate) fn of_this_run() -> Self {
+        let arguments: Vec<String> = std::env::args().collect();
+        let value = |name: &str| arguments.iter().skip_while(|argument| *argument != name).nth(1);
+        let quick = arguments.iter().any(|argument| argument == "--quick");
+        let only = value("--only").map(|names| names.split(',').map(str::to_owned).collect());
+        Self {
+            runs: value("--runs").map_or(if quick { 1 } else { 5 }, |runs| runs.parse().unwrap()),
+            lasting: Duration::from_secs(if quick { 1 } else { 4 }),
+            events: if quick { 100_000 } else { 1_000_000 },
+            requests: if quick { 5_000 } else { 40_000 },
+            only: only.unwrap_or_default(),
+        }
+    }
+
+    /// Whether the part `name` is asked for; a part of a part is named like `wallets.sqlite`.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        let related = |only: &String| {
+            let within = |part: &str, whole: &str| {
+                part.strip_prefix(whole).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            };
+            within(only, name) || within(name, only)
+        };
+        self.only.is_empty() || self.only.iter().any(related)
+    }
+}

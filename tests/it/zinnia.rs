@@ -1,0 +1,3 @@
+//! Scenarios of Zinnia.
+
+mod users;
