@@ -11,6 +11,7 @@ mod log_contract;
 mod miner_gateway;
 mod owl;
 mod platform;
+mod replay;
 mod routes;
 mod tidy;
 mod tree;

@@ -11,6 +11,7 @@ use api::surface::Surface;
 use chrono::TimeDelta;
 use commands::Clock;
 use commands::gateways::market::MarketData;
+use data_encoding::BASE64URL_NOPAD;
 use domain::identity::role::Role;
 use domain::log::Log;
 use domain::metadata::{TenantId, UserId};
@@ -19,6 +20,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 use crate::answer::Answer;
 use crate::engine::Engine;
@@ -188,6 +190,13 @@ impl Client {
     #[must_use]
     pub fn with_token(&self, token: &str) -> Self {
         Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// The id of the user whose token it shows.
+    pub fn user_id(&self) -> Uuid {
+        let claims = self.token.as_deref().unwrap().split('.').nth(1).unwrap();
+        let claims: Value = serde_json::from_slice(&BASE64URL_NOPAD.decode(claims.as_bytes()).unwrap()).unwrap();
+        claims["sub"].as_str().unwrap().parse().unwrap()
     }
 
     /// The same client, calling another address.

@@ -1,0 +1,153 @@
+//! A history taken from one installation to another.
+
+use api::config::Config;
+use api::server::Storage;
+use api::surface::Surface;
+use replay::ReplayError;
+use replay::export::{Exported, Format, Wanted, export};
+use replay::import::{Imported, import};
+use tempfile::TempDir;
+use tests::engine::Engine;
+use tests::postgres::Database;
+use tests::server::{TestServer, settings};
+
+use super::{caught_up, issue, redeem};
+
+fn everything(format: Format, full: bool) -> Wanted {
+    Wanted { format, from: None, to: None, event_type: None, full }
+}
+
+async fn exported(log: &std::sync::Arc<dyn domain::log::Log>, wanted: &Wanted) -> (String, Exported) {
+    let mut output = Vec::new();
+    let exported = export(log, wanted, &mut output, &()).await.unwrap();
+    (String::from_utf8(output).unwrap(), exported)
+}
+
+async fn imported(config: &Config, text: &str) -> Result<Imported, ReplayError> {
+    import(Storage::restore(config).await.unwrap(), text.as_bytes(), text.len() as u64, &()).await
+}
+
+async fn with_a_history(engine: Engine) -> TestServer {
+    let server = TestServer::start(engine).await;
+    let codes = issue(&server, 3).await;
+    let user = server.user(Surface::Owl).with("Idempotency-Key", "=once");
+    redeem(&user, &codes[0]).await;
+    caught_up(&server).await;
+    server
+}
+
+/// An installation with nothing in it.
+struct Empty {
+    config: Config,
+    _data: TempDir,
+    _database: Option<Database>,
+}
+
+async fn empty(engine: Engine) -> Empty {
+    let data = TempDir::new().unwrap();
+    let database = match engine {
+        Engine::Sqlite => None,
+        Engine::Postgres => Some(Database::create().await),
+    };
+    let database_url = database.as_ref().map(Database::url);
+    let config = Config { data_dir: data.path().to_owned(), database_url, ..settings() };
+    Empty { config, _data: data, _database: database }
+}
+
+#[tokio::test]
+async fn a_full_export_becomes_the_same_log_from_sqlite_to_postgres() {
+    a_full_export_becomes_the_same_log(Engine::Sqlite, Engine::Postgres).await;
+}
+#[tokio::test]
+async fn a_full_export_becomes_the_same_log_from_postgres_to_sqlite() {
+    a_full_export_becomes_the_same_log(Engine::Postgres, Engine::Sqlite).await;
+}
+async fn a_full_export_becomes_the_same_log(from: Engine, to: Engine) {
+    let (server, target) = (with_a_history(from).await, empty(to).await);
+    let (text, out) = exported(&server.log, &everything(Format::Ndjson, true)).await;
+    let done = imported(&target.config, &text).await.unwrap();
+    assert_eq!((done.events, done.commands, &done.digest), (5, 2, &out.digest));
+    let storage = Storage::history(&target.config).await.unwrap();
+    let (here, there) =
+        (server.log.read_all(0, &[], 100).await.unwrap(), storage.log.read_all(0, &[], 100).await.unwrap());
+    assert_eq!(here.events, there.events);
+    assert_eq!(server.log.commands(None, 10).await.unwrap(), storage.log.commands(None, 10).await.unwrap());
+    assert_eq!(server.log.reader_positions().await.unwrap(), storage.log.reader_positions().await.unwrap());
+    drop(storage);
+    let refused = Storage::restore(&target.config).await.err().unwrap();
+    assert!(refused.to_string().contains("not empty"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_server_goes_on_from_an_imported_history() {
+    let (server, target) = (with_a_history(Engine::Sqlite).await, empty(Engine::Sqlite).await);
+    let (text, _) = exported(&server.log, &everything(Format::Ndjson, true)).await;
+    imported(&target.config, &text).await.unwrap();
+    let running = api::server::Running::start(target.config.clone(), commands::Clock::system()).await.unwrap();
+    let app = running.app();
+    app.readers.passed(5).await.unwrap();
+    // Nobody is credited a second time.
+    assert_eq!(app.log().head().await.unwrap(), 5);
+    let storage = running.storage();
+    assert!(replay::audit::audit(&storage.log, &storage.models, &()).await.unwrap().sound);
+}
+
+#[tokio::test]
+async fn what_does_not_belong_into_a_log_is_refused_whole() {
+    let server = with_a_history(Engine::Sqlite).await;
+    let (text, _) = exported(&server.log, &everything(Format::Ndjson, true)).await;
+    let lines: Vec<&str> = text.lines().collect();
+    let without = |line: usize| {
+        lines.iter().enumerate().filter(|(at, _)| *at != line).map(|(_, line)| *line).collect::<Vec<_>>().join("\n")
+    };
+    let redacted = lines[0].replacen("{\"position\"", "{\"redacted\":[\"password_hash\"],\"position\"", 1);
+    let wrong = [
+        (without(0), "line 1: position 2 follows 0 (a whole history begins at 1)"),
+        (without(2), "line 3: position 4 follows 2"),
+        (
+            text.replacen("recharge_code.issued", "recharge_code.found", 1).replacen("\"issued\"", "\"found\"", 1),
+            "line 1: ",
+        ),
+        (
+            text.replacen("\"aggregate_type\":\"recharge_code\"", "\"aggregate_type\":\"unheard_of\"", 1),
+            "line 1: there is no sort of aggregate",
+        ),
+        (redacted, "line 1: the event was exported without its secrets (password_hash): export with --full"),
+        (format!("{}\nnot json", lines[0]), "line 2: "),
+        (text.replacen("\"last\":4", "\"last\":400", 1), "a kept command"),
+    ];
+    for (text, reason) in wrong {
+        let target = empty(Engine::Sqlite).await;
+        let error = imported(&target.config, &text).await.unwrap_err();
+        assert!(error.to_string().contains(reason), "{error}");
+        let storage = Storage::history(&target.config).await.unwrap();
+        assert_eq!(storage.log.head().await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn parts_are_exported_by_moment_and_type() {
+    let server = with_a_history(Engine::Sqlite).await;
+    let all = everything(Format::Ndjson, false);
+    let part = Wanted { from: Some("2".parse().unwrap()), to: Some("4".parse().unwrap()), ..all.clone() };
+    let (_, out) = exported(&server.log, &part).await;
+    assert_eq!((out.events, out.first, out.last), (3, 2, 4));
+    let (text, out) = exported(&server.log, &Wanted { event_type: Some("balance".into()), ..all }).await;
+    assert_eq!((out.events, out.first), (1, 5));
+    let event: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
+    assert_eq!(
+        (&event["event_type"], &event["payload"]["credited"]["amount"]),
+        (&"balance.credited".into(), &"10".into())
+    );
+}
+
+#[tokio::test]
+async fn a_table_opens_in_a_spreadsheet() {
+    let server = with_a_history(Engine::Sqlite).await;
+    let (text, out) = exported(&server.log, &everything(Format::Csv, false)).await;
+    let mut table = csv::Reader::from_reader(text.as_bytes());
+    assert_eq!(&table.headers().unwrap()[0], "position");
+    let rows: Vec<_> = table.records().map(Result::unwrap).collect();
+    assert_eq!((rows.len() as u64, &rows[0][7]), (out.events, "recharge_code.issued"));
+    assert!(rows.iter().flatten().all(|cell| !cell.starts_with(['=', '+', '-', '@'])));
+}
