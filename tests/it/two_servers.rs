@@ -1,4 +1,6 @@
-//! Two servers on one PostgreSQL: one order of events, no projection skips any.
+//! Two servers on one PostgreSQL: one order of events, no projection skips any, one set of sessions.
+
+use std::time::Duration;
 
 use api::config::Config;
 use api::surface::Surface;
@@ -41,6 +43,22 @@ async fn two_servers_under_load_agree_and_no_projection_skips_an_event() {
         assert_eq!(used.at("/total"), CODES);
         nothing_was_skipped(server, &seen.get("/platform/v1/projections").await.expect(200).json).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_one_server_closes_is_closed_on_the_other() {
+    let database = Database::create().await;
+    let [first, second] = servers(&database).await;
+    let registration = json!({ "email": "ann@example.com", "username": "ann", "password": "password123" });
+    first.anonymous().post("/api/auth/register", registration.clone()).await.expect(200);
+    let entered = first.anonymous().post("/api/auth/login", registration).await.expect(200);
+    let token = entered.at("/data/access_token").as_str().unwrap();
+    let [here, there] = [&first, &second].map(|server| server.anonymous().with_token(token));
+    there.with("Corelog-Min-Position", entered.header("corelog-position")).get("/api/users/me").await.expect(200);
+    here.send(reqwest::Method::POST, "/api/auth/logout", None).await.expect(200);
+    here.get("/api/users/me").await.expect(401);
+    let shut_out = async { while there.get("/api/users/me").await.status != 401 {} };
+    tokio::time::timeout(Duration::from_secs(10), shut_out).await.expect("the other server never noticed");
 }
 
 /// Redeems its codes one after the other: what it wrote is there at once, and its position only grows.
