@@ -251,3 +251,6 @@ fn observation(reading: &MinerReading, read_at: DateTime<Utc>) -> Observation {
         temperature_max_c: reading.temperature_max_celsius,
     }
 }
+
+#[cfg(test)]
+mod tests;

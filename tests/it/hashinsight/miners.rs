@@ -128,8 +128,8 @@ async fn the_list_is_filtered_and_paged(engine: Engine) {
     }
     let last = miner(&admin, second, "B-0", 1, None).await;
     let total = async |query: &str| {
-        let list = admin.get(&format!("/hosting/api/miners?{query}")).await.expect(200);
-        list.at("/pagination/total").as_u64().unwrap()
+        let answer = admin.get(&format!("/hosting/api/miners?{query}")).await.expect(200);
+        answer.at("/pagination/total").as_u64().unwrap()
     };
     assert_eq!((total("").await, total(&format!("site_id={first}")).await), (6, 5));
     assert_eq!((total("model_id=2").await, total("customer_id=7").await), (2, 0));

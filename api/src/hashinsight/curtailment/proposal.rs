@@ -49,8 +49,7 @@ impl Proposal {
     ) -> Result<Self, ApiError> {
         let site = known_site(app, tenant, body.site_id()?).await?;
         let rows = miners::of_site(&app.models.read, tenant, site.id, MINERS_MAX).await?;
-        let drawn_w: f64 = rows.iter().filter(|row| row.hashing).filter_map(|row| power(row).0).sum();
-        let drawn_kw = drawn_w / 1_000.0;
+        let drawn_kw = rows.iter().filter(|row| row.hashing).filter_map(|row| power(row).0).sum::<f64>() / 1_000.0;
         let rules = Rules {
             strategy: body.strategy()?,
             reduction_kw: body.target().reduction_kw(drawn_kw).map_err(refused)?,
