@@ -28,6 +28,7 @@ async fn a_read_model_is_rebuilt(engine: Engine) {
     let dry = admin.send(Method::POST, &format!("{PATH}?dry_run=true"), None).await.expect(200);
     assert_eq!((dry.at("/dry_run"), dry.at("/differing_rows"), dry.at("/rows")), (&json!(true), &json!(3), &json!(3)));
     assert_eq!(owl.get("/api/recharge/codes").await.expect(200).at("/items/0/amount"), 5.0);
+    let head = server.head().await;
     let done = admin.send(Method::POST, PATH, None).await.expect(200);
     assert_eq!(
         (done.at("/rows"), done.at("/events"), done.at("/differing_rows")),
@@ -37,7 +38,7 @@ async fn a_read_model_is_rebuilt(engine: Engine) {
     assert_eq!(owl.get("/api/recharge/codes").await.expect(200).at("/items/0/amount"), 10.0);
     let dry = admin.send(Method::POST, &format!("{PATH}?dry_run=true"), None).await.expect(200);
     assert_eq!(dry.at("/differing_rows"), 0);
-    assert_eq!(server.head().await, 3);
+    assert_eq!(server.head().await, head);
 }
 
 #[tokio::test]
@@ -63,8 +64,9 @@ async fn processes_and_readers_are_shown() {
     let issued = server.admin(Surface::Owl).post("/api/recharge/codes", json!({ "amount": 10 })).await.expect(200);
     user.post("/api/recharge/redeem", json!({ "code": issued.at("/data/codes/0/code") })).await.expect(200);
     let shown = admin.get("/platform/v1/projections").await.expect(200);
-    // A code, its redemption, and the credit that a process made of it.
-    assert_eq!(shown.at("/processes/produced"), 3);
-    assert!(shown.at("/processes/position").as_u64().unwrap() >= 2, "{}", shown.text);
+    // The last event is the credit that a process made of the redemption.
+    let head = server.head().await;
+    assert_eq!(shown.at("/processes/produced"), head);
+    assert!(shown.at("/processes/position").as_u64().unwrap() >= head - 1, "{}", shown.text);
     assert!(shown.at("/readers").is_object());
 }

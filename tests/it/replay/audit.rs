@@ -33,11 +33,13 @@ async fn a_sound_log_is_found_sound_postgres() {
     a_sound_log_is_found_sound(Engine::Postgres).await;
 }
 async fn a_sound_log_is_found_sound(engine: Engine) {
+    let fresh = audited(&TestServer::start(engine).await).await;
     let server = with_a_history(engine).await;
     let audit = audited(&server).await;
-    assert!(audit.sound, "{audit:#?}");
+    assert!(fresh.sound && audit.sound, "{audit:#?}");
     // Two codes issued and redeemed, two credits of one balance; a key each for redemption and credit.
-    assert_eq!((audit.events, audit.streams, audit.commands), (6, 3, 4));
+    let more = (audit.events - fresh.events, audit.streams - fresh.streams, audit.commands - fresh.commands);
+    assert_eq!(more, (6, 3, 4));
     assert!(audit.projections.iter().all(|consumed| consumed.digest == consumed.digest_of_log));
 }
 
@@ -83,10 +85,10 @@ async fn after_forging(sql: &str) -> Vec<Check> {
 #[tokio::test]
 async fn forged_events_are_found() {
     let forgeries = [
-        ("DELETE FROM events WHERE position = 3", vec![Check::Positions, Check::Sequences]),
+        ("DELETE FROM events WHERE position = (SELECT min(position) FROM events WHERE aggregate_type = 'recharge_code')", vec![Check::Positions, Check::Sequences]),
         ("UPDATE events SET recorded_at = 0 WHERE position = 2", vec![Check::Times]),
         ("UPDATE events SET tenant = zeroblob(16) WHERE position = 4", vec![Check::Tenants]),
-        ("UPDATE events SET payload = '{\"issued\":{}}' WHERE position = 1", vec![Check::Payloads]),
+        ("UPDATE events SET payload = '{\"issued\":{}}' WHERE event_type = 'recharge_code.issued'", vec![Check::Payloads]),
         (
             "UPDATE events SET event_id = (SELECT event_id FROM events WHERE position = 1) WHERE position = 2",
             vec![Check::Ids],
@@ -96,7 +98,7 @@ async fn forged_events_are_found() {
              WHERE event_type = 'balance.credited' AND sequence = 1",
             vec![Check::Balances],
         ),
-        ("UPDATE commands SET last_position = 99 WHERE first_position = 3", vec![Check::Commands]),
+        ("UPDATE commands SET last_position = 99 WHERE first_position > 3", vec![Check::Commands]),
     ];
     for (sql, expected) in forgeries {
         let found = after_forging(sql).await;
