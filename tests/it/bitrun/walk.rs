@@ -14,7 +14,7 @@ use super::quant_strategies::{active, paper_account};
 /// Candles that are there before the first cycle.
 const KNOWN: usize = 30;
 /// Cycles of one walk.
-const CYCLES: usize = 250;
+const CYCLES: usize = 160;
 
 /// What a walk came to.
 struct Walked {
