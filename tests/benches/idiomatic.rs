@@ -10,7 +10,9 @@ use cqrs_es::persist::{GenericQuery, QueryReplay, ViewRepository};
 use cqrs_es::{AggregateError, EventEnvelope, View};
 use domain::aggregate::Now;
 use domain::billing::balance::{Balance, BalanceEvent};
-use postgres_es::{PostgresCqrs, PostgresEventRepository, PostgresViewRepository, default_postgress_pool, postgres_cqrs};
+use postgres_es::{
+    PostgresCqrs, PostgresEventRepository, PostgresViewRepository, default_postgress_pool, postgres_cqrs,
+};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;

@@ -12,7 +12,8 @@ use crate::{filling, http, machine, measure};
 
 pub(crate) fn section(settings: &Settings) -> String {
     http::build_program();
-    let mut table = Table::new("Resident memory of a server", &["log", "events", "after the rebuild", "idle", "started again"]);
+    let mut table =
+        Table::new("Resident memory of a server", &["log", "events", "after the rebuild", "idle", "started again"]);
     for (option, engine) in [("memory.sqlite", Engine::Sqlite), ("memory.postgres", Engine::Postgres)] {
         if settings.wants(option) {
             let [rebuilt, idle, again] = mebibytes(engine, settings.events);

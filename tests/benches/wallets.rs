@@ -52,8 +52,11 @@ pub(crate) fn section(settings: &Settings) -> String {
         shown: format!("Corelog, {}", stores::name(engine)),
         engine: Some(engine),
     };
-    let idiomatic =
-        Candidate { option: "wallets.idiomatic", shown: "cqrs-es + postgres-es, one GenericQuery".into(), engine: None };
+    let idiomatic = Candidate {
+        option: "wallets.idiomatic",
+        shown: "cqrs-es + postgres-es, one GenericQuery".into(),
+        engine: None,
+    };
     let mut candidates =
         vec![idiomatic, ours("wallets.postgres", Engine::Postgres), ours("wallets.sqlite", Engine::Sqlite)];
     candidates.retain(|candidate| settings.wants(candidate.option));

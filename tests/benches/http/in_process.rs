@@ -32,7 +32,9 @@ pub(super) async fn redemptions(engine: Engine, clients: usize, requests: usize)
     app.readers.passed(app.log().head().await.unwrap()).await.unwrap();
     let begun = Instant::now();
     let running: Vec<_> = (0..clients)
-        .map(|client| tokio::spawn(one_client(Arc::clone(&app), Arc::clone(&codes), client * each..(client + 1) * each)))
+        .map(|client| {
+            tokio::spawn(one_client(Arc::clone(&app), Arc::clone(&codes), client * each..(client + 1) * each))
+        })
         .collect();
     let mut latencies = Vec::new();
     for client in running {

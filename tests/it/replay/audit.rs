@@ -85,10 +85,16 @@ async fn after_forging(sql: &str) -> Vec<Check> {
 #[tokio::test]
 async fn forged_events_are_found() {
     let forgeries = [
-        ("DELETE FROM events WHERE position = (SELECT min(position) FROM events WHERE aggregate_type = 'recharge_code')", vec![Check::Positions, Check::Sequences]),
+        (
+            "DELETE FROM events WHERE position = (SELECT min(position) FROM events WHERE aggregate_type = 'recharge_code')",
+            vec![Check::Positions, Check::Sequences],
+        ),
         ("UPDATE events SET recorded_at = 0 WHERE position = 2", vec![Check::Times]),
         ("UPDATE events SET tenant = zeroblob(16) WHERE position = 4", vec![Check::Tenants]),
-        ("UPDATE events SET payload = '{\"issued\":{}}' WHERE event_type = 'recharge_code.issued'", vec![Check::Payloads]),
+        (
+            "UPDATE events SET payload = '{\"issued\":{}}' WHERE event_type = 'recharge_code.issued'",
+            vec![Check::Payloads],
+        ),
         (
             "UPDATE events SET event_id = (SELECT event_id FROM events WHERE position = 1) WHERE position = 2",
             vec![Check::Ids],

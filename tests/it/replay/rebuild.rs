@@ -162,7 +162,10 @@ async fn read_models_of_another_log_are_replaced() {
     tamper(&server, "UPDATE checkpoints SET position = 99, events = 99").await;
     let found = verified(&server).await;
     let position = &of(&found, "recharge_codes").checkpoint[0];
-    assert_eq!((position.live.as_deref(), position.rebuilt.as_deref()), (Some("99"), Some(server.head().await.to_string().as_str())));
+    assert_eq!(
+        (position.live.as_deref(), position.rebuilt.as_deref()),
+        (Some("99"), Some(server.head().await.to_string().as_str()))
+    );
     rebuilt(&server, None).await;
     assert!(verified(&server).await.equal);
 }
