@@ -143,6 +143,9 @@ fn text(value: &sea_orm::Value) -> Option<String> {
     match sea_orm::sea_query::sea_value_to_json_value(value) {
         serde_json::Value::Null => None,
         serde_json::Value::String(text) => Some(text),
-        other => Some(other.to_string()),
+        other @ (serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::Array(_)
+        | serde_json::Value::Object(_)) => Some(other.to_string()),
     }
 }

@@ -24,8 +24,13 @@ impl ReadAhead {
                 let page = log.read_all(after, &aggregate_types, PAGE_EVENTS_MAX).await;
                 let page = page.map(|page| up_to(page, through));
                 let next = page.as_ref().map_or(after, |page| page.through);
-                // Nothing new is the end of the log; nobody listening is the end of the work.
-                if (next == after && page.is_ok()) || send.send(page).await.is_err() || next == after {
+                // Nothing new is the end of the log, or a failure that must be told.
+                let last = next == after;
+                if last && page.is_ok() {
+                    return;
+                }
+                // Nobody listening is the end of the work.
+                if send.send(page).await.is_err() || last {
                     return;
                 }
                 after = next;

@@ -61,12 +61,16 @@ pub struct Finding {
     pub what: String,
 }
 
+/// The last sequence and the tenant of each stream.
+type Streams = HashMap<Arc<str>, (u64, TenantId)>;
+
 /// What is known of the events so far.
 #[derive(Default)]
 pub(crate) struct Continuity {
     position: u64,
     time: Option<DateTime<Utc>>,
-    streams: HashMap<Arc<str>, HashMap<Arc<str>, (u64, TenantId)>>,
+    /// By sort of aggregate.
+    streams: HashMap<Arc<str>, Streams>,
     ids: HashSet<Uuid>,
     balances: HashMap<Arc<str>, Decimal>,
 }

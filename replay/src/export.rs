@@ -170,7 +170,7 @@ impl<'a> Lines<'a> {
         }
         self.exported.last = event.position;
         match (&mut self.to, self.full) {
-            (To::Ndjson(output), true) => return line(output, &full(event)?),
+            (To::Ndjson(output), true) => line(output, &full(event)?),
             (To::Ndjson(output), false) => {
                 let view = EventView::of(event);
                 self.exported.redacted += u64::from(!view.redacted.is_empty());
@@ -240,11 +240,12 @@ fn full(event: &Recorded) -> Result<FullEvent, ReplayError> {
 
 /// JSON as it stands, on one line.
 fn raw(json: &str) -> Result<Box<RawValue>, ReplayError> {
-    let one_line = |json: &str| match json.contains(['\n', '\r']) {
-        true => serde_json::from_str::<serde_json::Value>(json).map(|value| value.to_string()),
-        false => Ok(json.to_owned()),
+    let one_line = if json.contains(['\n', '\r']) {
+        serde_json::from_str::<serde_json::Value>(json).map(|value| value.to_string())
+    } else {
+        Ok(json.to_owned())
     };
-    one_line(json).and_then(RawValue::from_string).map_err(ReplayError::State)
+    one_line.and_then(RawValue::from_string).map_err(ReplayError::State)
 }
 
 fn beside(CommandUnderKey { tenant, key, kept }: &CommandUnderKey) -> Beside {

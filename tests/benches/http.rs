@@ -6,7 +6,7 @@ mod over_http;
 
 use std::process::Command;
 
-use tests::databases::Engine;
+use tests::engine::Engine;
 
 use crate::measure::{Load, runtime};
 use crate::settings::Settings;

@@ -16,7 +16,8 @@ use postgres_es::{
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
-use tests::databases::{Engine, PostgresDatabase};
+use tests::engine::Engine;
+use tests::postgres::Database;
 
 use crate::stores;
 use crate::wallets::{Stack, credit};
@@ -54,7 +55,7 @@ pub(crate) struct Idiomatic {
     pool: PgPool,
     /// View updates that the framework reported as lost: two commands of one wallet at the same time.
     lost: Arc<AtomicU64>,
-    _database: PostgresDatabase,
+    _database: Database,
 }
 
 impl Idiomatic {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use sqlx::{PgPool, postgres::PgPoolOptions};
-use tests::databases::Engine;
+use tests::engine::Engine;
 
 use crate::measure::{clients, median, rate, runtime};
 use crate::settings::Settings;
@@ -79,7 +79,7 @@ fn sqlite(lasting: Duration, rows: usize) -> f64 {
     rate(usize::try_from(position).unwrap(), begun.elapsed())
 }
 
-async fn postgres(connections: u32) -> (tests::databases::PostgresDatabase, PgPool) {
+async fn postgres(connections: u32) -> (tests::databases::Database, PgPool) {
     let database = stores::database(Engine::Postgres).await.unwrap();
     let options = PgPoolOptions::new().max_connections(connections).test_before_acquire(false);
     let pool = options.connect(&database.url()).await.unwrap();

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tests::databases::{Engine, PostgresDatabase};
+use tests::engine::Engine;
+use tests::postgres::Database;
 use tests::program::Installation;
 
 use crate::settings::Settings;
@@ -33,7 +34,7 @@ fn mebibytes(engine: Engine, events: u64) -> [f64; 3] {
         filling::credits(&store.storage.log, events).await;
         store.into_parts()
     });
-    let database_url = database.as_ref().map(PostgresDatabase::url);
+    let database_url = database.as_ref().map(Database::url);
     let installation = Installation { data_dir: data.path().to_owned(), database_url };
     // It listens when the read models are there.
     let program = installation.serve();

@@ -10,7 +10,7 @@ use domain::billing::balance::Balance;
 use domain::log::{Log, PAGE_EVENTS_MAX};
 use projections::billing::balances::Balances;
 use projections::{Projector, database, scratch};
-use tests::databases::Engine;
+use tests::engine::Engine;
 
 use crate::filling;
 use crate::idiomatic::Idiomatic;

@@ -5,13 +5,14 @@ use std::path::Path;
 use api::config::Config;
 use api::server::Storage;
 use tempfile::TempDir;
-use tests::databases::{Engine, PostgresDatabase};
+use tests::engine::Engine;
+use tests::postgres::Database;
 
 /// A log and read models as a server has them. They go with this value.
 pub(crate) struct Store {
     pub(crate) storage: Storage,
     data: TempDir,
-    database: Option<PostgresDatabase>,
+    database: Option<Database>,
 }
 
 impl Store {
@@ -22,20 +23,20 @@ impl Store {
     }
 
     /// Closes the log and gives what is left to a server process.
-    pub(crate) fn into_parts(self) -> (TempDir, Option<PostgresDatabase>) {
+    pub(crate) fn into_parts(self) -> (TempDir, Option<Database>) {
         (self.data, self.database)
     }
 }
 
-fn config(data: &Path, database: Option<&PostgresDatabase>) -> Config {
-    Config { data_dir: data.to_owned(), database_url: database.map(PostgresDatabase::url), ..Config::default() }
+fn config(data: &Path, database: Option<&Database>) -> Config {
+    Config { data_dir: data.to_owned(), database_url: database.map(Database::url), ..Config::default() }
 }
 
 /// An empty database, where the engine has such.
-pub(crate) async fn database(engine: Engine) -> Option<PostgresDatabase> {
+pub(crate) async fn database(engine: Engine) -> Option<Database> {
     match engine {
         Engine::Sqlite => None,
-        Engine::Postgres => Some(PostgresDatabase::create().await),
+        Engine::Postgres => Some(Database::create().await),
     }
 }
 

@@ -10,7 +10,7 @@ use domain::UserId;
 use domain::billing::balance::BalanceCommand;
 use rand::RngExt;
 use rust_decimal::Decimal;
-use tests::databases::Engine;
+use tests::engine::Engine;
 use tests::fresh_id;
 
 use self::corelog::Corelog;

@@ -28,7 +28,12 @@ pub(super) fn verification(verification: &Verification, out: Out<'_>) -> Result<
         let word = if verified.is_equal() { "equal" } else { "DIFFERENT" };
         writeln!(out, "{name}: {word}; {} rows, through position {}", verified.rows, verified.position)?;
         for FieldFound { field, live, rebuilt } in &verified.checkpoint {
-            writeln!(out, "  {name}, checkpoint, {field}: live {}, rebuilt {}", shown(live), shown(rebuilt))?;
+            writeln!(
+                out,
+                "  {name}, checkpoint, {field}: live {}, rebuilt {}",
+                shown(live.as_ref()),
+                shown(rebuilt.as_ref())
+            )?;
         }
         for row in &verified.differences {
             row_found(name, row, out)?;
@@ -47,13 +52,18 @@ fn row_found(projection: &str, RowFound { row, finding, fields }: &RowFound, out
         Finding::Surplus => writeln!(out, "  {projection}, row {row}: only in the live table")?,
     }
     for FieldFound { field, live, rebuilt } in fields {
-        writeln!(out, "  {projection}, row {row}, {field}: live {}, rebuilt {}", shown(live), shown(rebuilt))?;
+        writeln!(
+            out,
+            "  {projection}, row {row}, {field}: live {}, rebuilt {}",
+            shown(live.as_ref()),
+            shown(rebuilt.as_ref())
+        )?;
     }
     Ok(())
 }
 
-fn shown(value: &Option<String>) -> &str {
-    value.as_deref().unwrap_or("nothing")
+fn shown(value: Option<&String>) -> &str {
+    value.map_or("nothing", String::as_str)
 }
 
 pub(super) fn history(history: &History, out: Out<'_>) -> Result<()> {
@@ -94,7 +104,13 @@ pub(super) fn diff(diff: &Diff, out: Out<'_>) -> Result<()> {
             };
             writeln!(out, "{name}, row {}: {word}", row.row)?;
             for field in &row.fields {
-                writeln!(out, "  {}: {} -> {}", field.field, shown(&field.before), shown(&field.after))?;
+                writeln!(
+                    out,
+                    "  {}: {} -> {}",
+                    field.field,
+                    shown(field.before.as_ref()),
+                    shown(field.after.as_ref())
+                )?;
             }
         }
         if projection.more {

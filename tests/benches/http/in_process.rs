@@ -13,8 +13,9 @@ use domain::metadata::{Metadata, TenantId};
 use futures::{StreamExt, stream};
 use projections::billing::balances;
 use rust_decimal::Decimal;
-use tests::databases::{Engine, PostgresDatabase};
+use tests::engine::Engine;
 use tests::fresh_id;
+use tests::postgres::Database;
 
 use super::AMOUNT;
 use crate::measure::Load;
@@ -23,7 +24,7 @@ use crate::stores;
 /// `requests` redemptions by `clients` users.
 pub(super) async fn redemptions(engine: Engine, clients: usize, requests: usize) -> Load {
     let (data, database) = (stores::directory(), stores::database(engine).await);
-    let database_url = database.as_ref().map(PostgresDatabase::url);
+    let database_url = database.as_ref().map(Database::url);
     let config = Config { data_dir: data.path().to_owned(), database_url, ..Config::default() };
     let app = Running::start(config, Clock::system()).await.unwrap().app();
     let each = requests / clients;

@@ -7,7 +7,8 @@ use axum::routing::post;
 use axum::{Json, Router};
 use futures::future::join_all;
 use serde_json::{Value, json};
-use tests::databases::{Engine, PostgresDatabase};
+use tests::engine::Engine;
+use tests::postgres::Database;
 use tests::program::{Installation, Program};
 use tests::server::Client;
 use tokio::net::TcpListener;
@@ -24,7 +25,7 @@ pub(super) fn redemptions(engine: Engine, clients: usize, requests: usize) -> Lo
     let preparing = runtime();
     let data = stores::directory();
     let database = preparing.block_on(stores::database(engine));
-    let database_url = database.as_ref().map(PostgresDatabase::url);
+    let database_url = database.as_ref().map(Database::url);
     let program = Installation { data_dir: data.path().to_owned(), database_url }.serve();
     let (users, codes) = preparing.block_on(prepared(&program, clients, requests));
     let each = codes.len() / clients;

@@ -10,7 +10,7 @@ use projections::billing::balances;
 use projections::{ReadModels, Runner, catalogue};
 use rust_decimal::Decimal;
 use sea_orm::EntityTrait;
-use tests::databases::Engine;
+use tests::engine::Engine;
 use tests::fresh_id;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
