@@ -79,7 +79,7 @@ fn sqlite(lasting: Duration, rows: usize) -> f64 {
     rate(usize::try_from(position).unwrap(), begun.elapsed())
 }
 
-async fn postgres(connections: u32) -> (tests::databases::Database, PgPool) {
+async fn postgres(connections: u32) -> (tests::postgres::Database, PgPool) {
     let database = stores::database(Engine::Postgres).await.unwrap();
     let options = PgPoolOptions::new().max_connections(connections).test_before_acquire(false);
     let pool = options.connect(&database.url()).await.unwrap();

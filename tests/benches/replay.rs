@@ -9,7 +9,8 @@ use cqrs_es::persist::PersistedEventRepository;
 use domain::billing::balance::Balance;
 use domain::log::{Log, PAGE_EVENTS_MAX};
 use projections::billing::balances::Balances;
-use projections::{Projector, database, scratch};
+use projections::scratch::{self, Folding};
+use projections::{Projector, database};
 use tests::engine::Engine;
 
 use crate::filling;
@@ -80,13 +81,13 @@ async fn fold(log: &Arc<dyn Log>) -> u64 {
 
 /// The list of balances, from nothing, into tables beside the live ones.
 async fn rebuild(store: &Store, events: u64) {
-    let mut projectors = vec![Projector::<Balances>::boxed()];
+    let mut foldings = [Folding::new(Projector::<Balances>::boxed())];
     let db = &store.storage.models.write;
     // What the rebuild before left is dropped first.
     sea_orm::ConnectionTrait::execute_unprepared(db, "DELETE FROM balances_v1").await.unwrap();
     sea_orm::ConnectionTrait::execute_unprepared(db, "DELETE FROM checkpoints").await.unwrap();
-    database::create_tables(db, &projectors).await.unwrap();
-    scratch::fold(&*store.storage.log, db, &mut projectors, events, |_| {}).await.unwrap();
+    database::create_tables(db, foldings.iter().map(|folding| &*folding.projector)).await.unwrap();
+    scratch::fold(&store.storage.log, db, &mut foldings, events, |_| {}).await.unwrap();
 }
 
 async fn idiomatic_rows(settings: &Settings, table: &mut Table) {

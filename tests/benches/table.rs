@@ -14,7 +14,7 @@ impl Table {
     }
 
     pub(crate) fn row(&mut self, cells: &[String]) {
-        self.text += &format!("| {} |\n", cells.join(" | "));
+        self.text.extend(["| ", &cells.join(" | "), " |\n"]);
     }
 
     pub(crate) fn into_text(self) -> String {

@@ -34,7 +34,7 @@ pub(super) fn redemptions(engine: Engine, clients: usize, requests: usize) -> Lo
         .zip(codes.chunks(each))
         .map(|(user, codes)| codes.iter().map(|code| redemption(user.token().unwrap(), code)).collect())
         .collect();
-    let (load, bodies) = driven(program.address(), requests);
+    let (load, bodies) = driven(program.address(), &requests);
     for body in bodies {
         let answer: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(answer["data"]["new_balance"], json!(AMOUNT * i64::try_from(each).unwrap()), "{answer}");
@@ -54,7 +54,7 @@ pub(super) fn bare_answers(clients: usize, requests: usize) -> Load {
         address
     });
     let request = connection::post("/", "", "{\"code\":\"OWL-2222-2222-2222\"}");
-    driven(address, vec![vec![request; requests / clients]; clients]).0
+    driven(address, &vec![vec![request; requests / clients]; clients]).0
 }
 
 /// A user for each client, and enough codes.
@@ -80,12 +80,12 @@ fn redemption(token: &str, code: &str) -> Vec<u8> {
 }
 
 /// Each client sends its requests one after the other, all of them from one thread. Answers the last bodies too.
-fn driven(address: SocketAddr, requests: Vec<Vec<Vec<u8>>>) -> (Load, Vec<Vec<u8>>) {
+fn driven(address: SocketAddr, requests: &[Vec<Vec<u8>>]) -> (Load, Vec<Vec<u8>>) {
     let generator = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     generator.block_on(async {
         let connections = join_all(requests.iter().map(|_| Connection::open(address))).await;
         let begun = Instant::now();
-        let clients = connections.into_iter().zip(&requests).map(|(connection, requests)| client(connection, requests));
+        let clients = connections.into_iter().zip(requests).map(|(connection, requests)| client(connection, requests));
         let (latencies, bodies): (Vec<_>, Vec<_>) = join_all(clients).await.into_iter().unzip();
         (Load::of(latencies.concat(), begun.elapsed()), bodies)
     })
