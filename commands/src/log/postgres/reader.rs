@@ -31,9 +31,11 @@ const STREAM: &str = "SELECT position, event_id, aggregate_type, aggregate_id, s
      WHERE aggregate_type = $1 AND aggregate_id = $2 AND sequence > $3 ORDER BY sequence";
 const PAGE: &str = "SELECT position, event_id, aggregate_type, aggregate_id, sequence, event_type, event_version, \
      payload, tenant, metadata, recorded_at FROM events WHERE position > $1 AND position <= $2 ORDER BY position";
-const FILTERED_PAGE: &str = "SELECT position, event_id, aggregate_type, aggregate_id, sequence, event_type, \
-     event_version, payload, tenant, metadata, recorded_at FROM events \
-     WHERE position > $1 AND position <= $2 AND aggregate_type = ANY ($3) ORDER BY position LIMIT $4";
+// OFFSET 0: along the positions. The index of streams would find the events of a sort, all of them, and sort them.
+const FILTERED_PAGE: &str = "SELECT * FROM (SELECT position, event_id, aggregate_type, aggregate_id, sequence, \
+     event_type, event_version, payload, tenant, metadata, recorded_at FROM events \
+     WHERE position > $1 AND position <= $2 ORDER BY position OFFSET 0) looked_at \
+     WHERE aggregate_type = ANY ($3) LIMIT $4";
 const HEAD: &str = "SELECT coalesce(max(position), 0) FROM events";
 const POSITION: &str = "SELECT position FROM reader_positions WHERE reader = $1";
 const POSITIONS: &str = "SELECT reader, position FROM reader_positions";

@@ -26,8 +26,9 @@ const FILTERED_POSITIONS_MAX: u64 = 100_000;
 const STREAM: &str = "SELECT position, event_id, aggregate_type, aggregate_id, sequence, event_type, event_version, \
      payload, tenant, metadata, recorded_at FROM events \
      WHERE aggregate_type = ?1 AND aggregate_id = ?2 AND sequence > ?3 ORDER BY sequence";
+// NOT INDEXED: along the positions. The index of streams would find all events of a sort, and sort them, for each page.
 const PAGE: &str = "SELECT position, event_id, aggregate_type, aggregate_id, sequence, event_type, event_version, \
-     payload, tenant, metadata, recorded_at FROM events WHERE position > ?1 AND position <= ?2";
+     payload, tenant, metadata, recorded_at FROM events NOT INDEXED WHERE position > ?1 AND position <= ?2";
 const POSITION: &str = "SELECT position FROM reader_positions WHERE reader = ?1";
 const POSITIONS: &str = "SELECT reader, position FROM reader_positions";
 const HEAD: &str = "SELECT coalesce(max(position), 0) FROM events";
