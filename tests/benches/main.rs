@@ -1,7 +1,7 @@
 //! How fast it is, beside what a user would take instead, in one run on one machine.
 //!
 //! `cargo bench -p tests --bench corelog [-- --quick] [-- --only wallets,http] [-- --runs 5]`. PostgreSQL is the server
-//! that `CORELOG_TEST_POSTGRES_URL` names; `tests/run --bench` starts one. What was measured stands in README.md.
+//! that `CORELOG_TEST_POSTGRES_URL` names. What was measured stands in README.md.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program that measures ends where it cannot go on")]
 
