@@ -60,7 +60,7 @@ impl AggregateType {
             name: A::TYPE,
             secret_fields: A::SECRET_FIELDS,
             events: A::Event::NAMES,
-            check: |event| event.decode::<A>().map(|_| ()),
+            check: check::<A>,
             fold: fold::<A>,
         }
     }
@@ -94,6 +94,21 @@ impl AggregateType {
         }
         found.into_iter().collect()
     }
+}
+
+/// Reads the event, and makes sure that it is what its storage name says.
+fn check<A: Decider>(recorded: &Recorded) -> Result<(), DecodeError> {
+    let Some(event) = recorded.decode::<A>()? else { return Ok(()) };
+    let (name, _) = event.name();
+    if name == &*recorded.event_type {
+        return Ok(());
+    }
+    Err(DecodeError {
+        position: recorded.position,
+        event_type: recorded.event_type.to_string(),
+        event_version: recorded.event_version,
+        reason: format!("the payload is that of {name}"),
+    })
 }
 
 fn fold<A: Decider>(events: &[Recorded]) -> Result<Value, ReplayError> {

@@ -93,8 +93,8 @@ async fn one_cycle_reads_decides_records_and_fills(engine: Engine) {
     assert_eq!(strategy["runtime_state"]["last_order_time"], "2025-01-01T01:00:00.000000+00:00");
     assert_eq!(strategy["total_pnl"], -0.05);
     assert!(strategy["last_run_at"].is_string());
-    let path = format!("/api/v1/decisions/{}", decision["id"].as_str().unwrap());
-    assert_eq!(&saver.user.get(&path).await.expect(200).json, decision);
+    let id = decision["id"].as_str().unwrap();
+    assert_eq!(&saver.user.get(&format!("/api/v1/decisions/{id}")).await.expect(200).json, decision);
 }
 
 #[tokio::test]

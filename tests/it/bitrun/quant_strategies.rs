@@ -8,8 +8,6 @@ use tests::engine::Engine;
 use tests::server::{Client, TestServer};
 use uuid::Uuid;
 
-const PATH: &str = "/api/v1/quant-strategies";
-
 /// The id of a fresh paper account.
 pub(super) async fn paper_account(user: &Client, initial_balance: i64) -> String {
     let body = json!({ "name": "Paper", "exchange": "paper", "initial_balance": initial_balance });
@@ -26,17 +24,18 @@ fn body(kind: &str, config: &Value, account: Option<&str>) -> Value {
 
 /// A new strategy, answered as it is shown.
 pub(super) async fn create(user: &Client, kind: &str, config: &Value, account: Option<&str>) -> Value {
-    user.post(PATH, body(kind, config, account)).await.expect(201).json
+    user.post("/api/v1/quant-strategies", body(kind, config, account)).await.expect(201).json
 }
 
 fn path(strategy: &Value) -> String {
-    format!("{PATH}/{}", strategy["id"].as_str().unwrap())
+    format!("/api/v1/quant-strategies/{}", strategy["id"].as_str().unwrap())
 }
 
 /// A new strategy that trades.
 pub(super) async fn active(user: &Client, kind: &str, config: &Value, account: &str) -> Value {
     let strategy = create(user, kind, config, Some(account)).await;
-    user.post(&format!("{}/status", path(&strategy)), json!({ "status": "active" })).await.expect(200).json
+    let id = strategy["id"].as_str().unwrap();
+    user.post(&format!("/api/v1/quant-strategies/{id}/status"), json!({ "status": "active" })).await.expect(200).json
 }
 
 #[tokio::test]
@@ -76,7 +75,7 @@ async fn strategies_are_created_and_listed(engine: Engine) {
     assert_eq!(active.at("/status"), "active");
     assert_eq!(user.get(&path(&drawn)).await.expect(200).json, active.json);
     let ids = async |query: &str| -> Value {
-        let list = user.get(&format!("{PATH}{query}")).await.expect(200);
+        let list = user.get(&format!("/api/v1/quant-strategies{query}")).await.expect(200);
         list.json.as_array().unwrap().iter().map(|row| row["id"].clone()).collect()
     };
     assert_eq!(ids("").await, json!([drawn["id"], swinger["id"], saver["id"]]), "the last changed first");
@@ -124,12 +123,12 @@ async fn bad_settings_are_named_and_nothing_is_appended() {
         ("rsi", json!({ "order_amount": {} }), "Invalid config for rsi strategy: order_amount must be a number"),
     ];
     for (kind, config, sentence) in against_rules {
-        let answer = user.post(PATH, body(kind, &config, None)).await.expect(400);
+        let answer = user.post("/api/v1/quant-strategies", body(kind, &config, None)).await.expect(400);
         assert!(answer.at("/detail").as_str().unwrap().starts_with(sentence), "{}", answer.text);
     }
     let mut long = body("grid", &grid(), None);
     long["symbol"] = json!("A".repeat(21));
-    user.post(PATH, long).await.expect(400);
+    user.post("/api/v1/quant-strategies", long).await.expect(400);
     let mut both = body("grid", &grid(), None);
     both["allocated_capital"] = json!(100);
     both["allocated_capital_percent"] = json!(0.5);
@@ -141,12 +140,15 @@ async fn bad_settings_are_named_and_nothing_is_appended() {
         both,
     ];
     for body in wrong_types {
-        assert!(user.post(PATH, body).await.expect(422).at("/detail/0/loc").is_array());
+        assert!(user.post("/api/v1/quant-strategies", body).await.expect(422).at("/detail/0/loc").is_array());
     }
     for query in ["limit=0", "limit=101", "limit=x", "status=odd", "strategy_type=odd", "offset=-1"] {
-        user.get(&format!("{PATH}?{query}")).await.expect(422);
+        user.get(&format!("/api/v1/quant-strategies?{query}")).await.expect(422);
     }
-    let foreign = user.post(PATH, body("grid", &grid(), Some(&Uuid::from_u128(5).to_string()))).await.expect(404);
+    let foreign = user
+        .post("/api/v1/quant-strategies", body("grid", &grid(), Some(&Uuid::from_u128(5).to_string())))
+        .await
+        .expect(404);
     assert_eq!(foreign.at("/detail"), "Account not found");
     assert_eq!(server.head().await, head);
 }
@@ -222,14 +224,14 @@ async fn strategies_are_their_owners_only() {
     let head = server.head().await;
     let stranger = server.signed_in(Surface::Bitrun, Role::Owner, TenantId(Uuid::from_u128(77)));
     for other in [server.user(Surface::Bitrun), stranger] {
-        assert_eq!(other.get(PATH).await.expect(200).json, json!([]));
+        assert_eq!(other.get("/api/v1/quant-strategies").await.expect(200).json, json!([]));
         assert_eq!(other.get(&path).await.expect(404).at("/detail"), "Strategy not found");
         other.post(&format!("{path}/status"), json!({ "status": "stopped" })).await.expect(404);
         other.post(&format!("/api/v1/workers/{id}/trigger"), json!({})).await.expect(404);
         other.get(&format!("/api/v1/decisions/strategy/{id}")).await.expect(404);
-        other.post(PATH, body("grid", &grid(), Some(&account))).await.expect(404);
+        other.post("/api/v1/quant-strategies", body("grid", &grid(), Some(&account))).await.expect(404);
     }
-    server.anonymous().get(PATH).await.expect(401);
-    owner.get(&format!("{PATH}/no-uuid")).await.expect(404);
+    server.anonymous().get("/api/v1/quant-strategies").await.expect(401);
+    owner.get(&format!("/api/v1/quant-strategies/no-uuid")).await.expect(404);
     assert_eq!(server.head().await, head);
 }

@@ -121,7 +121,7 @@ async fn what_does_not_belong_into_a_log_is_refused_whole() {
     ];
     for (text, reason) in wrong {
         let target = empty(Engine::Sqlite).await;
-        let error = imported(&target.config, &text).await.unwrap_err();
+        let Err(error) = imported(&target.config, &text).await else { panic!("not refused: {reason}") };
         assert!(error.to_string().contains(&reason), "{error}");
         let storage = Storage::history(&target.config).await.unwrap();
         assert_eq!(storage.log.head().await.unwrap(), 0);
@@ -151,6 +151,7 @@ async fn a_table_opens_in_a_spreadsheet() {
     let mut table = csv::Reader::from_reader(text.as_bytes());
     assert_eq!(&table.headers().unwrap()[0], "position");
     let rows: Vec<_> = table.records().map(Result::unwrap).collect();
-    assert_eq!((rows.len() as u64, &rows[0][7]), (out.events, "recharge_code.issued"));
+    assert_eq!(rows.len() as u64, out.events);
+    assert!(rows.iter().any(|row| &row[7] == "recharge_code.issued"));
     assert!(rows.iter().flatten().all(|cell| !cell.starts_with(['=', '+', '-', '@'])));
 }
