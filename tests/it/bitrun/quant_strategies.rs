@@ -232,6 +232,6 @@ async fn strategies_are_their_owners_only() {
         other.post("/api/v1/quant-strategies", body("grid", &grid(), Some(&account))).await.expect(404);
     }
     server.anonymous().get("/api/v1/quant-strategies").await.expect(401);
-    owner.get(&format!("/api/v1/quant-strategies/no-uuid")).await.expect(404);
+    owner.get("/api/v1/quant-strategies/no-uuid").await.expect(404);
     assert_eq!(server.head().await, head);
 }
