@@ -1,4 +1,5 @@
-//! Battery devices, what they report, and the alerts that this raises.
+//! Battery devices: what they are, who may use them, what they are called by, and what they report.
 
+pub mod device;
 pub mod drain;
 pub mod reading;
