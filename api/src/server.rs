@@ -197,6 +197,8 @@ impl Running {
         }
         readers.spawn(OpenSessions::follow(Arc::clone(&app)));
         readers.spawn(KnownDevices::follow(Arc::clone(&app)));
+        readers.spawn(readings::drop_old(Arc::clone(&app), storage.leading.clone()));
+        readers.spawn(readings::listen_to_broker(Arc::clone(&app), storage.leading.clone()));
         let first_owner = first_start::make_owner(&app).await;
         let first_owner = first_owner.map_err(|error| {
             StartError::because("the owner (admin_email, admin_password) cannot be registered", &error.message)
