@@ -1,0 +1,8 @@
+//! Battery devices, what they report, and the alerts that this raises.
+
+pub mod alert;
+pub mod alert_rule;
+pub mod alert_type;
+pub mod notification;
+pub mod notification_preferences;
+pub mod rapid_drain;
