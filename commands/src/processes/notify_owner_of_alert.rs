@@ -19,7 +19,7 @@ impl Process for NotifyOwnerOfAlert {
     }
 
     fn consumes(&self) -> &'static [&'static str] {
-        &["device_alerts"]
+        &["alert"]
     }
 
     async fn react(&self, bus: &CommandBus, event: &Recorded) -> Result<Option<u64>, ProcessError> {

@@ -307,7 +307,7 @@ impl Decider for DeviceAlerts {
 }
 
 impl cqrs_es::Aggregate for DeviceAlerts {
-    const TYPE: &'static str = "device_alerts";
+    const TYPE: &'static str = "alert";
     type Command = DeviceAlertsCommand;
     type Event = DeviceAlertsEvent;
     type Error = AlertError;

@@ -193,7 +193,7 @@ impl Decider for AlertRules {
 }
 
 impl cqrs_es::Aggregate for AlertRules {
-    const TYPE: &'static str = "alert_rules";
+    const TYPE: &'static str = "alert_rule";
     type Command = AlertRulesCommand;
     type Event = AlertRulesEvent;
     type Error = AlertRuleError;

@@ -45,7 +45,7 @@ impl Projection for AlertRules {
 
     const NAME: &'static str = "alert_rules";
     const TABLE: &'static str = "alert_rules_v1";
-    const CONSUMES: &'static [&'static str] = &["alert_rules"];
+    const CONSUMES: &'static [&'static str] = &["alert_rule"];
 
     fn decode(recorded: &Recorded) -> Result<Option<AlertRulesEvent>, DecodeError> {
         recorded.decode::<Rules>()

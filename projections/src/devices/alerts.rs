@@ -90,7 +90,7 @@ impl Projection for Alerts {
 
     const NAME: &'static str = "alerts";
     const TABLE: &'static str = "alerts_v1";
-    const CONSUMES: &'static [&'static str] = &["device_alerts"];
+    const CONSUMES: &'static [&'static str] = &["alert"];
 
     fn decode(recorded: &Recorded) -> Result<Option<DeviceAlertsEvent>, DecodeError> {
         recorded.decode::<DeviceAlerts>()
