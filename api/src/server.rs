@@ -29,6 +29,7 @@ use crate::auth::{OpenSessions, Tokens};
 use crate::config::{Config, MinerSettings, Switch};
 use crate::limits::Limits;
 use crate::market;
+use crate::readings;
 use crate::router::router;
 use crate::secrets::Secrets;
 
@@ -159,6 +160,7 @@ impl Running {
         let storage = Storage::open(&config).await?;
         let secrets = secrets(&config)?;
         let market = market::open(&config).await?;
+        let battery_readings = readings::open(&config).await?;
         let bus = Arc::new(CommandBus::new(Arc::clone(&storage.log), clock));
         let mut projections = Runner::new(Arc::clone(&storage.log), storage.models.write.clone(), catalogue());
         if *storage.leading.borrow() {
@@ -174,6 +176,7 @@ impl Running {
             models: storage.models.clone(),
             past: PastLists::default(),
             market,
+            readings: battery_readings,
             tokens: Tokens::new(&secrets),
             sessions: OpenSessions::following(head),
             limits: Limits::new(config.rate_limits == Switch::On),

@@ -8,6 +8,7 @@ pub mod curtailment_clock;
 pub mod market;
 pub mod miner_orders;
 pub mod miners;
+pub mod readings;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
