@@ -134,13 +134,11 @@ impl AlertWatch {
         for reading in page {
             by_device.entry(reading.reading.device).or_default().push(reading);
         }
-        let mut work = Vec::new();
-        for (device, readings) in by_device {
-            // Of a device that is gone, nobody wants to know.
-            if let Some(watched) = self.watchlist.take(device) {
-                work.push(self.judge(device, watched, readings));
-            }
-        }
+        // Of a device that is gone, nobody wants to know.
+        let list = &mut self.watchlist;
+        let taken = by_device.into_iter().filter_map(|(device, of)| Some((device, list.take(device)?, of)));
+        let taken: Vec<_> = taken.collect();
+        let work = taken.into_iter().map(|(device, watched, of)| self.judge(device, watched, of));
         let judged: Vec<_> = stream::iter(work).buffer_unordered(DEVICES_AT_ONCE).try_collect().await?;
         judged.into_iter().for_each(|(device, watched)| self.watchlist.put_back(device, watched));
         self.arrival = last;
@@ -188,12 +186,12 @@ impl AlertWatch {
         }
         // Readings that are kept and not judged yet count as well.
         let last_seen = self.readings.last_seen(&suspects).await?;
-        let mut work = Vec::new();
-        for device in suspects {
-            let Some(mut watched) = self.watchlist.take(device) else { continue };
+        let list = &mut self.watchlist;
+        let taken: Vec<_> = suspects.into_iter().filter_map(|device| Some((device, list.take(device)?))).collect();
+        let work = taken.into_iter().map(|(device, mut watched)| {
             watched.was_seen(last_seen.get(&device).copied());
-            work.push(self.tell_of_silence(device, watched, now));
-        }
+            self.tell_of_silence(device, watched, now)
+        });
         let told: Vec<_> = stream::iter(work).buffer_unordered(DEVICES_AT_ONCE).try_collect().await?;
         told.into_iter().for_each(|(device, watched)| self.watchlist.put_back(device, watched));
         Ok(())

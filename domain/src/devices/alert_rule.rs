@@ -137,8 +137,8 @@ impl AlertRules {
         self.rules.get(&rule_id)
     }
 
-    fn checked(&self, rule: AlertRule) -> Result<AlertRule, AlertRuleError> {
-        let rule = AlertRule { name: rule.name.trim().to_owned(), ..rule };
+    fn checked(&self, mut rule: AlertRule) -> Result<AlertRule, AlertRuleError> {
+        rule.name = rule.name.trim().to_owned();
         if rule.name.is_empty() || rule.name.chars().count() > NAME_CHARS_MAX {
             return Err(AlertRuleError::NameLength);
         }

@@ -132,7 +132,8 @@ impl Decider for Notification {
     ) -> Result<Vec<NotificationEvent>, NotificationError> {
         match (self, command) {
             (Self::Unknown, NotificationCommand::Request(message)) => Ok(vec![NotificationEvent::Requested(message)]),
-            (_, NotificationCommand::Request(_)) => Ok(vec![]),
+            (_, NotificationCommand::Request(_))
+            | (Self::Over, NotificationCommand::Suppress { .. } | NotificationCommand::Complete) => Ok(vec![]),
             (_, NotificationCommand::Deliver { recipient, attempts }) => {
                 self.outcome(recipient, NotificationEvent::Delivered { recipient, attempts })
             }
@@ -142,7 +143,6 @@ impl Decider for Notification {
             (Self::Unknown, NotificationCommand::Suppress { .. } | NotificationCommand::Complete) => {
                 Err(NotificationError::NotFound)
             }
-            (Self::Over, NotificationCommand::Suppress { .. } | NotificationCommand::Complete) => Ok(vec![]),
             (Self::Requested { .. }, NotificationCommand::Suppress { reason }) => {
                 Ok(vec![NotificationEvent::Suppressed { reason }])
             }

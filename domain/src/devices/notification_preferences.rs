@@ -50,6 +50,7 @@ pub struct WebhookAddress {
 }
 
 /// The preferences of a user.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, which users turn on and off")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preferences {
     pub enabled: bool,
