@@ -1,4 +1,4 @@
-//! Battery devices, what they report, and the alerts that this raises.
+//! Battery devices: what they are and who may use them, what they report, and the alerts that this raises.
 
 pub mod alert;
 pub mod alert_rule;

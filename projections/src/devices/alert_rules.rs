@@ -6,6 +6,7 @@ use domain::event::{DecodeError, Recorded};
 use domain::metadata::{TenantId, UserId};
 use sea_orm::QueryOrder;
 use sea_orm::entity::prelude::*;
+use uuid::Uuid;
 
 use crate::projection::Projection;
 

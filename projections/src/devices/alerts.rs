@@ -8,6 +8,7 @@ use domain::metadata::{TenantId, UserId};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Condition, Index, IndexCreateStatement};
 use sea_orm::{QueryOrder, QuerySelect, QueryTrait};
+use uuid::Uuid;
 
 use super::device_shares;
 use crate::page::{Page, Paging, page};
