@@ -1,5 +1,7 @@
 //! All settings: `corelog.toml`, then `CORELOG_*` variables. Each is described in `corelog.example.toml`.
 
+mod alerts;
+mod live;
 mod miners;
 
 use std::net::SocketAddr;
@@ -9,6 +11,8 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+pub use alerts::AlertSettings;
+pub use live::LiveSettings;
 pub use miners::MinerSettings;
 
 /// On or off, as words.
@@ -54,6 +58,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// `CORELOG_MINERS__READ_EVERY_MS` and the like.
     pub miners: MinerSettings,
+    pub alerts: AlertSettings,
+    pub live: LiveSettings,
 }
 
 /// How log lines look.
@@ -78,6 +84,8 @@ impl Default for Config {
             log: "info".to_owned(),
             log_format: LogFormat::Text,
             miners: MinerSettings::default(),
+            alerts: AlertSettings::default(),
+            live: LiveSettings::default(),
         }
     }
 }

@@ -171,10 +171,14 @@ async fn carry_out(
 
 /// The type of alert that a word names.
 pub(super) fn alert_type(word: &str) -> Result<AlertType, ApiError> {
-    word.parse().map_err(|_| ApiError::field("alert_type", format!("必须是 {} 之一", AlertType::ALL.map(AlertType::name).join("、"))))
+    word.parse().map_err(|_| {
+        ApiError::field("alert_type", format!("必须是 {} 之一", AlertType::ALL.map(AlertType::name).join("、")))
+    })
 }
 
 /// The level that a word names.
 pub(super) fn level(word: &str) -> Result<AlertLevel, ApiError> {
-    word.parse().map_err(|_| ApiError::field("level", format!("必须是 {} 之一", AlertLevel::ALL.map(AlertLevel::name).join("、"))))
+    word.parse().map_err(|_| {
+        ApiError::field("level", format!("必须是 {} 之一", AlertLevel::ALL.map(AlertLevel::name).join("、")))
+    })
 }

@@ -50,6 +50,10 @@ pub(super) struct AlertOut {
 }
 
 impl AlertOut {
+    pub(super) fn device_id(&self) -> &str {
+        &self.device_id
+    }
+
     /// # Errors
     /// When the row holds a type that there is not.
     pub(super) fn of(row: alerts::Model) -> Result<Self, ApiError> {

@@ -135,8 +135,8 @@ impl AlertWatch {
             by_device.entry(reading.reading.device).or_default().push(reading);
         }
         // Of a device that is gone, nobody wants to know.
-        let list = &mut self.watchlist;
-        let taken = by_device.into_iter().filter_map(|(device, of)| Some((device, list.take(device)?, of)));
+        let devices = &mut self.watchlist;
+        let taken = by_device.into_iter().filter_map(|(device, of)| Some((device, devices.take(device)?, of)));
         let taken: Vec<_> = taken.collect();
         let work = taken.into_iter().map(|(device, watched, of)| self.judge(device, watched, of));
         let judged: Vec<_> = stream::iter(work).buffer_unordered(DEVICES_AT_ONCE).try_collect().await?;
@@ -176,7 +176,8 @@ impl AlertWatch {
     /// Looks for devices that fell silent, if it is time to.
     async fn look_for_silence(&mut self) -> Result<(), WatchFault> {
         let now = self.bus.clock().now();
-        if now < self.next_check {
+        // A clock that was set back does not stop the watch.
+        if now < self.next_check && self.next_check - now <= self.check_every {
             return Ok(());
         }
         self.next_check = now + self.check_every;
@@ -186,8 +187,8 @@ impl AlertWatch {
         }
         // Readings that are kept and not judged yet count as well.
         let last_seen = self.readings.last_seen(&suspects).await?;
-        let list = &mut self.watchlist;
-        let taken: Vec<_> = suspects.into_iter().filter_map(|device| Some((device, list.take(device)?))).collect();
+        let devices = &mut self.watchlist;
+        let taken: Vec<_> = suspects.into_iter().filter_map(|device| Some((device, devices.take(device)?))).collect();
         let work = taken.into_iter().map(|(device, mut watched)| {
             watched.was_seen(last_seen.get(&device).copied());
             self.tell_of_silence(device, watched, now)

@@ -11,6 +11,7 @@ use sea_orm::entity::prelude::*;
 use crate::projection::Projection;
 
 /// The preferences of one user.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, which users turn on and off")]
 #[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "notification_preferences_v1")]
 pub struct Model {

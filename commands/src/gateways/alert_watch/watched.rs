@@ -69,8 +69,7 @@ pub(super) struct Watched {
 
 impl Watched {
     pub(super) fn new(device_id: Uuid, tenant: TenantId) -> Self {
-        let nothing =
-            Watch { device_id, owner: UserId(Uuid::nil()), settings: Settings::default(), rules: [].into() };
+        let nothing = Watch { device_id, owner: UserId(Uuid::nil()), settings: Settings::default(), rules: [].into() };
         Self {
             tenant,
             device: Device::default(),
