@@ -1,6 +1,7 @@
 //! All settings: `corelog.toml`, then `CORELOG_*` variables. Each is described in `corelog.example.toml`.
 
 mod alerts;
+mod battery;
 mod live;
 mod miners;
 
@@ -12,6 +13,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
 pub use alerts::AlertSettings;
+pub use battery::{BatterySettings, MqttSettings};
 pub use live::LiveSettings;
 pub use miners::MinerSettings;
 
@@ -60,6 +62,7 @@ pub struct Config {
     pub miners: MinerSettings,
     pub alerts: AlertSettings,
     pub live: LiveSettings,
+    pub battery: BatterySettings,
 }
 
 /// How log lines look.
@@ -86,6 +89,7 @@ impl Default for Config {
             miners: MinerSettings::default(),
             alerts: AlertSettings::default(),
             live: LiveSettings::default(),
+            battery: BatterySettings::default(),
         }
     }
 }
@@ -137,6 +141,9 @@ impl Config {
         if let Some((setting, why)) = self.miners.wrong() {
             return wrong(&format!("miners__{setting}"), why);
         }
+        if let Some((setting, why)) = self.battery.wrong() {
+            return wrong(&format!("battery__{setting}"), why);
+        }
         if self.log.parse::<tracing_subscriber::EnvFilter>().is_err() {
             return wrong("log", "is not a log filter such as `info`");
         }
@@ -153,6 +160,7 @@ impl Config {
             secret_key: masked(&self.secret_key),
             admin_password: masked(&self.admin_password),
             miners: MinerSettings { password: masked(&self.miners.password), ..self.miners.clone() },
+            battery: self.battery.masked(),
             database_url: self.database_url.as_deref().map(without_password),
             ..self.clone()
         };

@@ -208,6 +208,8 @@ impl Running {
         readers.spawn(watch.run(storage.leading.clone()));
         readers.spawn(LiveFeed::follow_readings(Arc::clone(&app)));
         readers.spawn(LiveFeed::follow_log(Arc::clone(&app), head));
+        readers.spawn(readings::drop_old(Arc::clone(&app), storage.leading.clone()));
+        readers.spawn(readings::listen_to_broker(Arc::clone(&app), storage.leading.clone()));
         let first_owner = first_start::make_owner(&app).await;
         let first_owner = first_owner.map_err(|error| {
             StartError::because("the owner (admin_email, admin_password) cannot be registered", &error.message)

@@ -4,6 +4,8 @@ pub mod access;
 mod alert_rules;
 pub(crate) mod alert_words;
 mod alerts;
+mod battery;
+mod compat;
 pub mod device_caller;
 mod device_secrets;
 mod device_sessions;
@@ -13,7 +15,9 @@ mod devices;
 pub mod envelope;
 pub mod known_devices;
 pub(crate) mod live;
+pub(crate) mod mqtt_reports;
 pub(crate) mod notification_preferences;
+pub mod reports;
 pub mod token_usage;
 mod users;
 
@@ -33,4 +37,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(alerts::routes())
         .merge(notification_preferences::routes())
         .merge(live::routes())
+        .merge(reports::routes())
+        .merge(battery::routes())
+        .merge(compat::routes())
 }

@@ -9,6 +9,7 @@ pub mod curtailment_clock;
 pub mod market;
 pub mod miner_orders;
 pub mod miners;
+pub mod mqtt;
 pub mod notifications;
 pub mod readings;
 

@@ -136,6 +136,11 @@ impl TestServer {
         self.app.market.as_ref()
     }
 
+    /// Its battery readings.
+    pub fn readings(&self) -> &dyn BatteryReadings {
+        self.app.readings.as_ref()
+    }
+
     /// Asks `client` for a list until it shows what `done` looks for.
     pub async fn get_until(&self, client: &Client, path: &str, done: impl Fn(&Answer) -> bool) -> Answer {
         let mut last = None;
