@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use commands::gateways::market::MarketData;
+use commands::gateways::notifications::Outside;
 use commands::gateways::readings::BatteryReadings;
 use commands::{Clock, CommandBus, CommandContext, CommandError, Readers, Receipt};
 use domain::aggregate::Decider;
@@ -18,6 +19,7 @@ use crate::limits::Limits;
 use crate::request::RequestContext;
 use crate::secrets::Secrets;
 use crate::zinnia::known_devices::KnownDevices;
+use crate::zinnia::live::LiveFeed;
 use crate::zinnia::token_usage::TokenUsage;
 
 /// The state of the router.
@@ -38,6 +40,9 @@ pub struct Server {
     pub sessions: OpenSessions,
     pub limits: Limits,
     pub devices: KnownDevices,
+    pub live: LiveFeed,
+    /// Calls addresses that users name.
+    pub outside: Outside,
     pub token_usage: TokenUsage,
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
 }

@@ -28,7 +28,7 @@ use crate::surface::Surface;
 
 pub use permission::{Full, Permitted, Read, module};
 pub use sessions::OpenSessions;
-pub use tokens::{Grant, TokenKind, Tokens};
+pub use tokens::{Claims, Grant, TokenKind, Tokens};
 
 /// A user who has shown a valid token of an open session.
 #[derive(Debug, Clone)]

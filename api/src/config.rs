@@ -1,6 +1,8 @@
 //! All settings: `corelog.toml`, then `CORELOG_*` variables. Each is described in `corelog.example.toml`.
 
+mod alerts;
 mod battery;
+mod live;
 mod miners;
 
 use std::net::SocketAddr;
@@ -10,7 +12,9 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+pub use alerts::AlertSettings;
 pub use battery::{BatterySettings, MqttSettings};
+pub use live::LiveSettings;
 pub use miners::MinerSettings;
 
 /// On or off, as words.
@@ -56,6 +60,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// `CORELOG_MINERS__READ_EVERY_MS` and the like.
     pub miners: MinerSettings,
+    pub alerts: AlertSettings,
+    pub live: LiveSettings,
     pub battery: BatterySettings,
 }
 
@@ -81,6 +87,8 @@ impl Default for Config {
             log: "info".to_owned(),
             log_format: LogFormat::Text,
             miners: MinerSettings::default(),
+            alerts: AlertSettings::default(),
+            live: LiveSettings::default(),
             battery: BatterySettings::default(),
         }
     }

@@ -6,9 +6,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use commands::gateways::alert_watch::AlertWatch;
 use commands::gateways::curtailment_clock::CurtailmentClock;
 use commands::gateways::miner_orders::MinerOrders;
 use commands::gateways::miners::AsicMiners;
+use commands::gateways::notifications::{Notifications, Outside, Words};
 use commands::gateways::{Gateway, GatewayRunner};
 use commands::log::{
     PostgresLog, PostgresOptions, PostgresRestore, ReadOnlySqliteLog, Restore, SqliteLog, SqliteRestore,
@@ -26,13 +28,16 @@ use crate::app::{App, Server};
 use crate::as_of::PastLists;
 use crate::auth::first_start::{self, FirstOwner};
 use crate::auth::{OpenSessions, Tokens};
-use crate::config::{Config, MinerSettings, Switch};
+use crate::config::{Config, Switch};
 use crate::limits::Limits;
 use crate::market;
 use crate::readings;
 use crate::router::router;
 use crate::secrets::Secrets;
+use crate::zinnia::alert_words;
 use crate::zinnia::known_devices::KnownDevices;
+use crate::zinnia::live::LiveFeed;
+use crate::zinnia::notification_preferences::vapid_key;
 use crate::zinnia::token_usage::TokenUsage;
 
 const LOG_FILE: &str = "log.db";
@@ -184,6 +189,8 @@ impl Running {
             limits: Limits::new(config.rate_limits == Switch::On),
             devices: KnownDevices::following(head),
             token_usage: TokenUsage::default(),
+            live: LiveFeed::default(),
+            outside: outside(&config)?,
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             secrets,
             config,
@@ -192,11 +199,15 @@ impl Running {
         let mut readers = JoinSet::new();
         readers.spawn(projections.run(storage.leading.clone()));
         readers.spawn(processes.run(storage.leading.clone()));
-        for gateway in gateways(&app.config.miners) {
+        for gateway in gateways(&app)? {
             readers.spawn(GatewayRunner::new(Arc::clone(&bus), gateway).run(storage.leading.clone()));
         }
         readers.spawn(OpenSessions::follow(Arc::clone(&app)));
         readers.spawn(KnownDevices::follow(Arc::clone(&app)));
+        let watch = AlertWatch::new(Arc::clone(&bus), Arc::clone(&app.readings), app.config.alerts.check_every());
+        readers.spawn(watch.run(storage.leading.clone()));
+        readers.spawn(LiveFeed::follow_readings(Arc::clone(&app)));
+        readers.spawn(LiveFeed::follow_log(Arc::clone(&app), head));
         readers.spawn(readings::drop_old(Arc::clone(&app), storage.leading.clone()));
         readers.spawn(readings::listen_to_broker(Arc::clone(&app), storage.leading.clone()));
         let first_owner = first_start::make_owner(&app).await;
@@ -239,9 +250,26 @@ impl Running {
 }
 
 /// Every gateway there is. A new one is one line here.
-fn gateways(miners: &MinerSettings) -> Vec<Arc<dyn Gateway>> {
+fn gateways(app: &Server) -> Result<Vec<Arc<dyn Gateway>>, StartError> {
+    let miners = &app.config.miners;
     let asic = Arc::new(AsicMiners::new(miners.conversation()));
-    vec![Arc::new(CurtailmentClock), Arc::new(MinerOrders::new(asic, miners.credentials(), miners.orders()))]
+    Ok(vec![
+        Arc::new(CurtailmentClock),
+        Arc::new(MinerOrders::new(asic, miners.credentials(), miners.orders())),
+        Arc::new(notifications(app)?),
+    ])
+}
+
+fn notifications(app: &Server) -> Result<Notifications, StartError> {
+    let words = Words { sentence: alert_words::sentence, level: alert_words::level };
+    let vapid = vapid_key(app).map_err(|error| StartError::because("web push cannot be signed", &error.message))?;
+    let (outside, secrets) = (app.outside.clone(), Arc::new(app.secrets.clone()));
+    Ok(Notifications::new(outside, secrets, words, vapid, app.config.alerts.retry_after()))
+}
+
+fn outside(config: &Config) -> Result<Outside, StartError> {
+    let outside = Outside::new(config.alerts.private_targets());
+    outside.map_err(|error| StartError::because("no client can be made for addresses of users", &error))
 }
 
 fn secrets(config: &Config) -> Result<Secrets, StartError> {

@@ -4,11 +4,13 @@
 //! log, and drives it until an event ends it; after a restart it takes up what was not ended. An effect may therefore
 //! happen twice when the server dies between the effect and its record, never zero times. No replay causes an effect.
 
+pub mod alert_watch;
 pub mod curtailment_clock;
 pub mod market;
 pub mod miner_orders;
 pub mod miners;
 pub mod mqtt;
+pub mod notifications;
 pub mod readings;
 
 use std::collections::{BTreeMap, HashSet};

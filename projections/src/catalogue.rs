@@ -7,9 +7,13 @@ use crate::billing::recharge_records::RechargeRecords;
 use crate::crm::customers::Customers;
 use crate::crm::deals::Deals;
 use crate::crm::leads::Leads;
+use crate::devices::alert_rules::AlertRules;
+use crate::devices::alerts::Alerts;
 use crate::devices::device_shares::DeviceShares;
 use crate::devices::device_tokens::DeviceTokens;
 use crate::devices::devices::Devices;
+use crate::devices::notification_preferences::NotificationPreferences;
+use crate::devices::push_subscriptions::PushSubscriptions;
 use crate::hosting::curtailment_runs::CurtailmentRuns;
 use crate::hosting::curtailment_targets::CurtailmentTargets;
 use crate::hosting::miner_commands::MinerCommands;
@@ -44,6 +48,10 @@ pub fn catalogue() -> Vec<Box<dyn AnyProjector>> {
         Projector::<Devices>::boxed(),
         Projector::<DeviceTokens>::boxed(),
         Projector::<DeviceShares>::boxed(),
+        Projector::<AlertRules>::boxed(),
+        Projector::<Alerts>::boxed(),
+        Projector::<NotificationPreferences>::boxed(),
+        Projector::<PushSubscriptions>::boxed(),
         Projector::<Users>::boxed(),
         Projector::<Sessions>::boxed(),
         Projector::<Tenants>::boxed(),

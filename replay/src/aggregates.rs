@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use domain::billing::{balance::Balance, recharge_code::RechargeCode};
 use domain::crm::{customer::Customer, deal::Deal, lead::Lead};
-use domain::devices::device::Device;
+use domain::devices::{
+    alert::DeviceAlerts, alert_rule::AlertRules, device::Device, notification::Notification,
+    notification_preferences::NotificationPreferences,
+};
 use domain::event::{DecodeError, Recorded};
 use domain::hosting::{
     curtailment_run::CurtailmentRun, miner::Miner, miner_command::MinerCommand, site::Site, unique_name::UniqueName,
@@ -28,6 +31,10 @@ pub const AGGREGATES: &[AggregateType] = &[
     AggregateType::of::<Lead>(),
     AggregateType::of::<Deal>(),
     AggregateType::of::<Device>(),
+    AggregateType::of::<AlertRules>(),
+    AggregateType::of::<DeviceAlerts>(),
+    AggregateType::of::<Notification>(),
+    AggregateType::of::<NotificationPreferences>(),
     AggregateType::of::<User>(),
     AggregateType::of::<Username>(),
     AggregateType::of::<Tenant>(),

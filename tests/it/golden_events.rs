@@ -10,7 +10,10 @@ use std::sync::Arc;
 use chrono::DateTime;
 use domain::billing::{balance::Balance, recharge_code::RechargeCode};
 use domain::crm::{customer::Customer, deal::Deal, lead::Lead};
-use domain::devices::device::Device;
+use domain::devices::{
+    alert::DeviceAlerts, alert_rule::AlertRules, device::Device, notification::Notification,
+    notification_preferences::NotificationPreferences,
+};
 use domain::hosting::{
     curtailment_run::CurtailmentRun, miner::Miner, miner_command::MinerCommand, site::Site, unique_name::UniqueName,
 };
@@ -24,6 +27,26 @@ use uuid::Uuid;
 use crate::tree::{files, none_of, read, rust_files};
 
 const FIXTURES: &str = "tests/fixtures/events";
+
+#[test]
+fn alert() {
+    golden::<DeviceAlerts>();
+}
+
+#[test]
+fn alert_rule() {
+    golden::<AlertRules>();
+}
+
+#[test]
+fn notification() {
+    golden::<Notification>();
+}
+
+#[test]
+fn notification_preferences() {
+    golden::<NotificationPreferences>();
+}
 
 #[test]
 fn balance() {
