@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use commands::gateways::fleet::Fleet;
 use commands::gateways::market::MarketData;
-use commands::{Clock, CommandBus, CommandContext, CommandError, Readers, Receipt};
+use commands::{Clock, CommandBus, CommandContext, CommandError, Readers, Receipt, Turns};
 use domain::aggregate::Decider;
 use domain::log::Log;
 use projections::{ReadModels, Statuses};
@@ -28,6 +29,10 @@ pub struct Server {
     pub models: ReadModels,
     pub past: PastLists,
     pub market: Arc<dyn MarketData>,
+    /// What the agents of GPU servers last said.
+    pub fleet: Arc<Fleet>,
+    /// Of users who submit tasks: their limits are looked up in turn.
+    pub submissions: Turns,
     pub statuses: watch::Receiver<Arc<Statuses>>,
     pub secrets: Secrets,
     pub tokens: Tokens,

@@ -1,5 +1,6 @@
 //! All settings: `corelog.toml`, then `CORELOG_*` variables. Each is described in `corelog.example.toml`.
 
+mod agents;
 mod miners;
 
 use std::net::SocketAddr;
@@ -9,6 +10,7 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+pub use agents::AgentSettings;
 pub use miners::MinerSettings;
 
 /// On or off, as words.
@@ -54,6 +56,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// `CORELOG_MINERS__READ_EVERY_MS` and the like.
     pub miners: MinerSettings,
+    /// `CORELOG_AGENTS__HEARTBEAT_MS` and the like.
+    pub agents: AgentSettings,
 }
 
 /// How log lines look.
@@ -78,6 +82,7 @@ impl Default for Config {
             log: "info".to_owned(),
             log_format: LogFormat::Text,
             miners: MinerSettings::default(),
+            agents: AgentSettings::default(),
         }
     }
 }
@@ -128,6 +133,9 @@ impl Config {
         }
         if let Some((setting, why)) = self.miners.wrong() {
             return wrong(&format!("miners__{setting}"), why);
+        }
+        if let Some((setting, why)) = self.agents.wrong() {
+            return wrong(&format!("agents__{setting}"), why);
         }
         if self.log.parse::<tracing_subscriber::EnvFilter>().is_err() {
             return wrong("log", "is not a log filter such as `info`");

@@ -7,14 +7,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use commands::gateways::curtailment_clock::CurtailmentClock;
+use commands::gateways::fleet::Fleet;
+use commands::gateways::gpu_server_clock::GpuServerClock;
 use commands::gateways::miner_orders::MinerOrders;
 use commands::gateways::miners::AsicMiners;
+use commands::gateways::task_clock::TaskClock;
 use commands::gateways::{Gateway, GatewayRunner};
 use commands::log::{
     PostgresLog, PostgresOptions, PostgresRestore, ReadOnlySqliteLog, Restore, SqliteLog, SqliteRestore,
 };
 use commands::processes::{self, ProcessRunner};
-use commands::{Clock, CommandBus, Readers};
+use commands::{Clock, CommandBus, Readers, Turns};
 use domain::log::Log;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use projections::{ReadModels, Runner, catalogue};
@@ -26,7 +29,7 @@ use crate::app::{App, Server};
 use crate::as_of::PastLists;
 use crate::auth::first_start::{self, FirstOwner};
 use crate::auth::{OpenSessions, Tokens};
-use crate::config::{Config, MinerSettings, Switch};
+use crate::config::{Config, Switch};
 use crate::limits::Limits;
 use crate::market;
 use crate::router::router;
@@ -159,6 +162,7 @@ impl Running {
         let storage = Storage::open(&config).await?;
         let secrets = secrets(&config)?;
         let market = market::open(&config).await?;
+        let fleet = Arc::new(Fleet::new(clock.now()));
         let bus = Arc::new(CommandBus::new(Arc::clone(&storage.log), clock));
         let mut projections = Runner::new(Arc::clone(&storage.log), storage.models.write.clone(), catalogue());
         if *storage.leading.borrow() {
@@ -174,6 +178,8 @@ impl Running {
             models: storage.models.clone(),
             past: PastLists::default(),
             market,
+            fleet: Arc::clone(&fleet),
+            submissions: Turns::new(),
             tokens: Tokens::new(&secrets),
             sessions: OpenSessions::following(head),
             limits: Limits::new(config.rate_limits == Switch::On),
@@ -185,7 +191,7 @@ impl Running {
         let mut readers = JoinSet::new();
         readers.spawn(projections.run(storage.leading.clone()));
         readers.spawn(processes.run(storage.leading.clone()));
-        for gateway in gateways(&app.config.miners) {
+        for gateway in gateways(&app.config, &fleet) {
             readers.spawn(GatewayRunner::new(Arc::clone(&bus), gateway).run(storage.leading.clone()));
         }
         readers.spawn(OpenSessions::follow(Arc::clone(&app)));
@@ -229,9 +235,15 @@ impl Running {
 }
 
 /// Every gateway there is. A new one is one line here.
-fn gateways(miners: &MinerSettings) -> Vec<Arc<dyn Gateway>> {
+fn gateways(config: &Config, fleet: &Arc<Fleet>) -> Vec<Arc<dyn Gateway>> {
+    let miners = &config.miners;
     let asic = Arc::new(AsicMiners::new(miners.conversation()));
-    vec![Arc::new(CurtailmentClock), Arc::new(MinerOrders::new(asic, miners.credentials(), miners.orders()))]
+    vec![
+        Arc::new(CurtailmentClock),
+        Arc::new(MinerOrders::new(asic, miners.credentials(), miners.orders())),
+        Arc::new(GpuServerClock::new(Arc::clone(fleet), config.agents.patience())),
+        Arc::new(TaskClock::new(Arc::clone(fleet))),
+    ]
 }
 
 fn secrets(config: &Config) -> Result<Secrets, StartError> {

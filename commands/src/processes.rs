@@ -7,7 +7,9 @@ pub mod carry_out_decisions_of_strategies;
 pub mod confirm_username_on_use;
 pub mod convert_won_lead;
 pub mod credit_balance_on_redeem;
+pub mod hold_estimate_when_task_is_leased;
 pub mod report_miner_commands_to_curtailment;
+pub mod settle_hold_when_run_of_task_ends;
 pub mod switch_miner_on_confirmed_command;
 pub mod tell_miners_of_curtailment;
 
@@ -87,6 +89,8 @@ pub fn all() -> Vec<Box<dyn Process>> {
         Box::new(confirm_username_on_use::ConfirmUsernameOnUse),
         Box::new(convert_won_lead::ConvertWonLead),
         Box::new(credit_balance_on_redeem::CreditBalanceOnRedeem),
+        Box::new(hold_estimate_when_task_is_leased::HoldEstimateWhenTaskIsLeased),
+        Box::new(settle_hold_when_run_of_task_ends::SettleHoldWhenRunOfTaskEnds),
         Box::new(tell_miners_of_curtailment::TellMinersOfCurtailment),
         Box::new(report_miner_commands_to_curtailment::ReportMinerCommandsToCurtailment),
         Box::new(switch_miner_on_confirmed_command::SwitchMinerOnConfirmedCommand),
