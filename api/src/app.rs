@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use commands::gateways::fleet::Fleet;
 use commands::gateways::market::MarketData;
 use commands::gateways::notifications::Outside;
 use commands::gateways::readings::BatteryReadings;
-use commands::{Clock, CommandBus, CommandContext, CommandError, Readers, Receipt};
+use commands::{Clock, CommandBus, CommandContext, CommandError, Readers, Receipt, Turns};
 use domain::aggregate::Decider;
 use domain::log::Log;
 use projections::{ReadModels, Statuses};
@@ -34,6 +35,10 @@ pub struct Server {
     pub past: PastLists,
     pub market: Arc<dyn MarketData>,
     pub readings: Arc<dyn BatteryReadings>,
+    /// What the agents of GPU servers last said.
+    pub fleet: Arc<Fleet>,
+    /// Of users who submit tasks: their limits are looked up in turn.
+    pub submissions: Turns,
     pub statuses: watch::Receiver<Arc<Statuses>>,
     pub secrets: Secrets,
     pub tokens: Tokens,

@@ -3,6 +3,7 @@
 mod alerts;
 mod battery;
 mod live;
+mod agents;
 mod miners;
 
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use alerts::AlertSettings;
 pub use battery::{BatterySettings, MqttSettings};
 pub use live::LiveSettings;
+pub use agents::AgentSettings;
 pub use miners::MinerSettings;
 
 /// On or off, as words.
@@ -63,6 +65,8 @@ pub struct Config {
     pub alerts: AlertSettings,
     pub live: LiveSettings,
     pub battery: BatterySettings,
+    /// `CORELOG_AGENTS__HEARTBEAT_MS` and the like.
+    pub agents: AgentSettings,
 }
 
 /// How log lines look.
@@ -90,6 +94,7 @@ impl Default for Config {
             alerts: AlertSettings::default(),
             live: LiveSettings::default(),
             battery: BatterySettings::default(),
+            agents: AgentSettings::default(),
         }
     }
 }
@@ -143,6 +148,9 @@ impl Config {
         }
         if let Some((setting, why)) = self.battery.wrong() {
             return wrong(&format!("battery__{setting}"), why);
+        }
+        if let Some((setting, why)) = self.agents.wrong() {
+            return wrong(&format!("agents__{setting}"), why);
         }
         if self.log.parse::<tracing_subscriber::EnvFilter>().is_err() {
             return wrong("log", "is not a log filter such as `info`");

@@ -1,5 +1,6 @@
 //! The HTTP surfaces of four products and of the platform, and the composition root. Only this crate knows the wire.
 
+pub mod agent;
 pub mod amount;
 pub mod app;
 pub mod as_of;

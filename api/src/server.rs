@@ -8,15 +8,18 @@ use std::sync::Arc;
 
 use commands::gateways::alert_watch::AlertWatch;
 use commands::gateways::curtailment_clock::CurtailmentClock;
+use commands::gateways::fleet::Fleet;
+use commands::gateways::gpu_server_clock::GpuServerClock;
 use commands::gateways::miner_orders::MinerOrders;
 use commands::gateways::miners::AsicMiners;
 use commands::gateways::notifications::{Notifications, Outside, Words};
+use commands::gateways::task_clock::TaskClock;
 use commands::gateways::{Gateway, GatewayRunner};
 use commands::log::{
     PostgresLog, PostgresOptions, PostgresRestore, ReadOnlySqliteLog, Restore, SqliteLog, SqliteRestore,
 };
 use commands::processes::{self, ProcessRunner};
-use commands::{Clock, CommandBus, Readers};
+use commands::{Clock, CommandBus, Readers, Turns};
 use domain::log::Log;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use projections::{ReadModels, Runner, catalogue};
@@ -168,6 +171,7 @@ impl Running {
         let secrets = secrets(&config)?;
         let market = market::open(&config).await?;
         let battery_readings = readings::open(&config).await?;
+        let fleet = Arc::new(Fleet::new(clock.now()));
         let bus = Arc::new(CommandBus::new(Arc::clone(&storage.log), clock));
         let mut projections = Runner::new(Arc::clone(&storage.log), storage.models.write.clone(), catalogue());
         if *storage.leading.borrow() {
@@ -184,6 +188,8 @@ impl Running {
             past: PastLists::default(),
             market,
             readings: battery_readings,
+            fleet,
+            submissions: Turns::new(),
             tokens: Tokens::new(&secrets),
             sessions: OpenSessions::following(head),
             limits: Limits::new(config.rate_limits == Switch::On),
@@ -257,6 +263,8 @@ fn gateways(app: &Server) -> Result<Vec<Arc<dyn Gateway>>, StartError> {
         Arc::new(CurtailmentClock),
         Arc::new(MinerOrders::new(asic, miners.credentials(), miners.orders())),
         Arc::new(notifications(app)?),
+        Arc::new(GpuServerClock::new(Arc::clone(&app.fleet), app.config.agents.patience())),
+        Arc::new(TaskClock::new(Arc::clone(&app.fleet))),
     ])
 }
 

@@ -10,6 +10,7 @@ pub mod metadata;
 pub mod refusal;
 
 pub mod billing;
+pub mod compute;
 pub mod crm;
 pub mod devices;
 pub mod hosting;

@@ -4,6 +4,9 @@ use crate::billing::balances::Balances;
 use crate::billing::ledger_entries::LedgerEntries;
 use crate::billing::recharge_codes::RechargeCodes;
 use crate::billing::recharge_records::RechargeRecords;
+use crate::compute::gpu_servers::GpuServers;
+use crate::compute::task_counts::TaskCounts;
+use crate::compute::tasks::Tasks;
 use crate::crm::customers::Customers;
 use crate::crm::deals::Deals;
 use crate::crm::leads::Leads;
@@ -34,6 +37,9 @@ pub fn catalogue() -> Vec<Box<dyn AnyProjector>> {
         Projector::<RechargeRecords>::boxed(),
         Projector::<Balances>::boxed(),
         Projector::<LedgerEntries>::boxed(),
+        Projector::<Tasks>::boxed(),
+        Projector::<TaskCounts>::boxed(),
+        Projector::<GpuServers>::boxed(),
         Projector::<Leads>::boxed(),
         Projector::<Customers>::boxed(),
         Projector::<Deals>::boxed(),

@@ -16,6 +16,7 @@ mod runner;
 pub mod scratch;
 
 pub mod billing;
+pub mod compute;
 pub mod crm;
 pub mod devices;
 pub mod hosting;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use domain::billing::{balance::Balance, recharge_code::RechargeCode};
+use domain::compute::{gpu_server::GpuServer, task::Task};
 use domain::crm::{customer::Customer, deal::Deal, lead::Lead};
 use domain::devices::{
     alert::DeviceAlerts, alert_rule::AlertRules, device::Device, notification::Notification,
@@ -27,6 +28,8 @@ pub const REDACTED: &str = "[redacted]";
 pub const AGGREGATES: &[AggregateType] = &[
     AggregateType::of::<RechargeCode>(),
     AggregateType::of::<Balance>(),
+    AggregateType::of::<Task>(),
+    AggregateType::of::<GpuServer>(),
     AggregateType::of::<Customer>(),
     AggregateType::of::<Lead>(),
     AggregateType::of::<Deal>(),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use chrono::DateTime;
 use domain::billing::{balance::Balance, recharge_code::RechargeCode};
+use domain::compute::{gpu_server::GpuServer, task::Task};
 use domain::crm::{customer::Customer, deal::Deal, lead::Lead};
 use domain::devices::{
     alert::DeviceAlerts, alert_rule::AlertRules, device::Device, notification::Notification,
@@ -84,6 +85,11 @@ fn exchange_account() {
 }
 
 #[test]
+fn gpu_server() {
+    golden::<GpuServer>();
+}
+
+#[test]
 fn lead() {
     golden::<Lead>();
 }
@@ -116,6 +122,11 @@ fn recharge_code() {
 #[test]
 fn site() {
     golden::<Site>();
+}
+
+#[test]
+fn task() {
+    golden::<Task>();
 }
 
 #[test]

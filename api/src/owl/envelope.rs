@@ -108,6 +108,7 @@ fn status(error: &ApiError) -> (StatusCode, &'static str) {
         (_, ErrorKind::LimitExceeded) => (StatusCode::TOO_MANY_REQUESTS, "TASK_LIMIT_EXCEEDED"),
         (_, ErrorKind::Unavailable) => (StatusCode::SERVICE_UNAVAILABLE, "SERVER_UNAVAILABLE"),
         (_, ErrorKind::Internal) => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR"),
+        ("task.lease_lost" | "agent.session_lost", _) => (StatusCode::CONFLICT, "LEASE_LOST"),
         (_, ErrorKind::AlreadyExists | ErrorKind::IllegalState | ErrorKind::Expired) => {
             (StatusCode::BAD_REQUEST, "INVALID_OPERATION")
         }
@@ -127,6 +128,12 @@ fn message(error: &ApiError) -> &'static str {
         | "recharge_code.expired"
         | "recharge_code.deactivated"
         | "recharge_code.redeemed_before" => "充值码无效、已使用或已过期",
+        "task.lease_lost" => "任务租约已失效",
+        "agent.session_lost" => "服务器会话已失效，请重新注册",
+        "agent.token_shown_once" => "令牌只显示一次，请重新生成",
+        "maintenance" => "系统维护中，暂不接受新任务",
+        "task.insufficient_balance" | "balance.insufficient" => "余额不足，请先充值",
+        "balance.below_held" => "余额不能低于已冻结的金额",
         "user.already_registered" => "邮箱已被注册",
         "username.taken" => "用户名已被使用",
         "auth.invalid_credentials" => "邮箱或密码错误",
@@ -142,6 +149,7 @@ fn message(error: &ApiError) -> &'static str {
 /// The document's words for what is wrong with one field.
 fn of_field(code: &str) -> Option<&'static str> {
     match code {
+        "task.config_invalid" => Some("任务配置不正确"),
         "user.email_invalid" => Some("邮箱格式不正确"),
         "user.username_invalid" => Some("用户名必须有3到50个字母、数字、_、. 或 -"),
         "user.name_out_of_range" => Some("姓名长度必须在1到100之间"),
