@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use commands::gateways::log_lines::{LineQueue, LogLines};
 use commands::gateways::market::MarketData;
 use commands::{Clock, CommandBus, CommandContext, CommandError, Readers, Receipt};
 use domain::aggregate::Decider;
@@ -28,6 +29,12 @@ pub struct Server {
     pub models: ReadModels,
     pub past: PastLists,
     pub market: Arc<dyn MarketData>,
+    /// Log lines that were kept.
+    pub log_lines: Arc<dyn LogLines>,
+    /// Where new ones are handed in.
+    pub line_queue: LineQueue,
+    /// How far events have become lines that say who did what.
+    pub actions_through: watch::Receiver<u64>,
     pub statuses: watch::Receiver<Arc<Statuses>>,
     pub secrets: Secrets,
     pub tokens: Tokens,

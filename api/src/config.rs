@@ -9,6 +9,8 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+use crate::log_lines::LogLineSettings;
+
 pub use miners::MinerSettings;
 
 /// On or off, as words.
@@ -54,6 +56,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// `CORELOG_MINERS__READ_EVERY_MS` and the like.
     pub miners: MinerSettings,
+    /// How long log lines are kept.
+    pub log_lines: LogLineSettings,
 }
 
 /// How log lines look.
@@ -78,6 +82,7 @@ impl Default for Config {
             log: "info".to_owned(),
             log_format: LogFormat::Text,
             miners: MinerSettings::default(),
+            log_lines: LogLineSettings::default(),
         }
     }
 }
@@ -128,6 +133,9 @@ impl Config {
         }
         if let Some((setting, why)) = self.miners.wrong() {
             return wrong(&format!("miners__{setting}"), why);
+        }
+        if let Some((setting, why)) = self.log_lines.wrong() {
+            return wrong(&format!("log_lines__{setting}"), why);
         }
         if self.log.parse::<tracing_subscriber::EnvFilter>().is_err() {
             return wrong("log", "is not a log filter such as `info`");

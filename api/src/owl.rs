@@ -1,7 +1,10 @@
 //! Owl Factory: GPU tasks, recharge codes and balance.
 
+mod admin;
 mod auth;
 pub mod envelope;
+mod logs;
+mod maintenance;
 mod recharge;
 mod users;
 
@@ -11,5 +14,6 @@ use crate::app::App;
 
 /// Its operations.
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(auth::routes()).merge(recharge::routes()).merge(users::routes())
+    let accounts = OpenApiRouter::new().merge(auth::routes()).merge(users::routes());
+    accounts.merge(recharge::routes()).merge(admin::routes()).merge(logs::routes())
 }

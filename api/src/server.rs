@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use commands::gateways::curtailment_clock::CurtailmentClock;
+use commands::gateways::log_lines::{LineQueue, UserActions};
 use commands::gateways::miner_orders::MinerOrders;
 use commands::gateways::miners::AsicMiners;
 use commands::gateways::{Gateway, GatewayRunner};
@@ -28,6 +29,7 @@ use crate::auth::first_start::{self, FirstOwner};
 use crate::auth::{OpenSessions, Tokens};
 use crate::config::{Config, MinerSettings, Switch};
 use crate::limits::Limits;
+use crate::log_lines;
 use crate::market;
 use crate::router::router;
 use crate::secrets::Secrets;
@@ -159,6 +161,9 @@ impl Running {
         let storage = Storage::open(&config).await?;
         let secrets = secrets(&config)?;
         let market = market::open(&config).await?;
+        let log_lines = log_lines::open(&config).await?;
+        let (line_queue, line_writer) = LineQueue::new(Arc::clone(&log_lines), clock.clone());
+        let actions = UserActions::new(Arc::clone(&storage.log), Arc::clone(&log_lines));
         let bus = Arc::new(CommandBus::new(Arc::clone(&storage.log), clock));
         let mut projections = Runner::new(Arc::clone(&storage.log), storage.models.write.clone(), catalogue());
         if *storage.leading.borrow() {
@@ -174,6 +179,9 @@ impl Running {
             models: storage.models.clone(),
             past: PastLists::default(),
             market,
+            log_lines,
+            line_queue,
+            actions_through: actions.through(),
             tokens: Tokens::new(&secrets),
             sessions: OpenSessions::following(head),
             limits: Limits::new(config.rate_limits == Switch::On),
@@ -189,6 +197,8 @@ impl Running {
             readers.spawn(GatewayRunner::new(Arc::clone(&bus), gateway).run(storage.leading.clone()));
         }
         readers.spawn(OpenSessions::follow(Arc::clone(&app)));
+        readers.spawn(line_writer.run(app.config.log_lines.retention(), storage.leading.clone()));
+        readers.spawn(actions.run(storage.leading.clone()));
         let first_owner = first_start::make_owner(&app).await;
         let first_owner = first_owner.map_err(|error| {
             StartError::because("the owner (admin_email, admin_password) cannot be registered", &error.message)
@@ -222,6 +232,10 @@ impl Running {
     ) -> std::io::Result<()> {
         let service = router(&self.app).into_make_service_with_connect_info::<SocketAddr>();
         let served = axum::serve(listener, service).with_graceful_shutdown(stop).await;
+        // The last lines may be the ones that matter.
+        if let Err(error) = self.app.line_queue.keep(Vec::new()).await {
+            tracing::warn!(%error, "the last log lines were not kept");
+        }
         // Until the last answer is given the readers go on, because answers wait for them.
         drop(self.readers);
         served

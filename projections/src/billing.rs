@@ -3,3 +3,4 @@
 pub mod balances;
 pub mod recharge_codes;
 pub mod recharge_records;
+pub mod revenues;

@@ -3,6 +3,7 @@
 use crate::billing::balances::Balances;
 use crate::billing::recharge_codes::RechargeCodes;
 use crate::billing::recharge_records::RechargeRecords;
+use crate::billing::revenues::Revenues;
 use crate::crm::customers::Customers;
 use crate::crm::deals::Deals;
 use crate::crm::leads::Leads;
@@ -14,6 +15,7 @@ use crate::hosting::sites::Sites;
 use crate::identity::sessions::Sessions;
 use crate::identity::tenants::Tenants;
 use crate::identity::users::Users;
+use crate::platform::settings::SettingsOfTenants;
 use crate::projector::{AnyProjector, Projector};
 use crate::trading::decisions::Decisions;
 use crate::trading::exchange_accounts::ExchangeAccounts;
@@ -25,6 +27,7 @@ pub fn catalogue() -> Vec<Box<dyn AnyProjector>> {
         Projector::<RechargeCodes>::boxed(),
         Projector::<RechargeRecords>::boxed(),
         Projector::<Balances>::boxed(),
+        Projector::<Revenues>::boxed(),
         Projector::<Leads>::boxed(),
         Projector::<Customers>::boxed(),
         Projector::<Deals>::boxed(),
@@ -39,5 +42,6 @@ pub fn catalogue() -> Vec<Box<dyn AnyProjector>> {
         Projector::<Users>::boxed(),
         Projector::<Sessions>::boxed(),
         Projector::<Tenants>::boxed(),
+        Projector::<SettingsOfTenants>::boxed(),
     ]
 }

@@ -19,6 +19,7 @@ pub mod billing;
 pub mod crm;
 pub mod hosting;
 pub mod identity;
+pub mod platform;
 pub mod trading;
 
 pub use beside::Beside;

@@ -1,4 +1,7 @@
 //! Scenarios of Owl Factory.
 
+mod accounts;
+mod admin;
 mod auth;
+mod logs;
 mod recharge;

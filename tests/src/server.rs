@@ -111,6 +111,11 @@ impl TestServer {
         &self.app.config
     }
 
+    /// What its handlers reach.
+    pub fn app(&self) -> &api::app::Server {
+        &self.app
+    }
+
     /// Its market data.
     pub fn market(&self) -> &dyn MarketData {
         self.app.market.as_ref()
