@@ -1,6 +1,7 @@
 //! Every read model there is. A new one is one line here.
 
 use crate::billing::balances::Balances;
+use crate::billing::ledger_entries::LedgerEntries;
 use crate::billing::recharge_codes::RechargeCodes;
 use crate::billing::recharge_records::RechargeRecords;
 use crate::billing::revenues::Revenues;
@@ -28,6 +29,7 @@ pub fn catalogue() -> Vec<Box<dyn AnyProjector>> {
         Projector::<RechargeRecords>::boxed(),
         Projector::<Balances>::boxed(),
         Projector::<Revenues>::boxed(),
+        Projector::<LedgerEntries>::boxed(),
         Projector::<Leads>::boxed(),
         Projector::<Customers>::boxed(),
         Projector::<Deals>::boxed(),
