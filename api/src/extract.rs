@@ -122,10 +122,11 @@ fn malformed(error: &serde_json::Error) -> ApiError {
     ApiError::new(ErrorKind::Malformed, "invalid_request", format!("the body is not valid JSON: {error}"))
 }
 
-/// The field that serde names in "missing field `x`".
+/// The field that serde names in "missing field `x`" and in "unknown field `x`".
 fn named(error: &impl std::fmt::Display) -> String {
     let text = error.to_string();
-    let named = text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+    let rest = text.strip_prefix("missing field `").or_else(|| text.strip_prefix("unknown field `"));
+    let named = rest.and_then(|rest| rest.split('`').next());
     named.unwrap_or_default().to_owned()
 }
 

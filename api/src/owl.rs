@@ -4,7 +4,7 @@ mod admin;
 mod auth;
 pub mod envelope;
 mod logs;
-mod maintenance;
+pub mod maintenance;
 mod recharge;
 mod users;
 

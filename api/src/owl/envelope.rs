@@ -61,6 +61,7 @@ impl<T: Serialize + Clone> IntoResponse for ListEnvelope<T> {
 
 impl<T: Clone> ListEnvelope<T> {
     /// Says that there is more than the total.
+    #[must_use]
     pub fn counted_up_to_total(mut self) -> Self {
         self.envelope.data.total_is_exact = Some(false);
         self.top.total_is_exact = Some(false);
@@ -126,7 +127,9 @@ fn status(error: &ApiError) -> (StatusCode, &'static str) {
             (StatusCode::UNAUTHORIZED, "INVALID_CREDENTIALS")
         }
         (_, ErrorKind::Forbidden) => (StatusCode::FORBIDDEN, "ACCESS_DENIED"),
-        (_, ErrorKind::Invalid | ErrorKind::Malformed) => (StatusCode::UNPROCESSABLE_ENTITY, "VALIDATION_ERROR"),
+        (_, ErrorKind::Invalid | ErrorKind::Malformed) | ("balance.too_much", _) => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "VALIDATION_ERROR")
+        }
         (_, ErrorKind::InsufficientFunds) => (StatusCode::BAD_REQUEST, "INSUFFICIENT_BALANCE"),
         (_, ErrorKind::LimitExceeded) => (StatusCode::TOO_MANY_REQUESTS, "TASK_LIMIT_EXCEEDED"),
         (_, ErrorKind::Unavailable) => (StatusCode::SERVICE_UNAVAILABLE, "SERVER_UNAVAILABLE"),

@@ -15,7 +15,7 @@ const RETRY_AFTER: u64 = 60;
 
 /// A signed-in user who starts new work, when new work may be started.
 #[derive(Clone)]
-pub(super) struct WorkGiver(pub(super) Caller);
+pub struct WorkGiver(pub Caller);
 
 impl FromRequestParts<App> for WorkGiver {
     type Rejection = ApiError;

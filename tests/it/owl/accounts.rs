@@ -59,7 +59,10 @@ async fn a_password_is_changed_and_other_sessions_end() {
     let head = server.head().await;
     let wrong = json!({ "current_password": "wrong123", "new_password": "new_password" });
     let wrong = user.post("/api/users/change-password", wrong).await.expect(401);
-    assert_eq!((wrong.at("/error_code"), wrong.at("/message")), (&json!("INVALID_CREDENTIALS"), &json!("当前密码错误")));
+    assert_eq!(
+        (wrong.at("/error_code"), wrong.at("/message")),
+        (&json!("INVALID_CREDENTIALS"), &json!("当前密码错误"))
+    );
     let short = json!({ "current_password": PASSWORD, "new_password": "12345" });
     let short = user.post("/api/users/change-password", short).await.expect(422);
     assert!(short.at("/details/field_errors/new_password/0").is_string());

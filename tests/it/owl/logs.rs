@@ -51,7 +51,10 @@ async fn system_lines(engine: Engine) {
         (all.at("/total"), all.at("/total_pages"), all.at("/data/page_size")),
         (&json!(4), &json!(2), &json!(3))
     );
-    assert_eq!((all.at("/items/1/level"), all.at("/items/1/timestamp")), (&json!("CRITICAL"), &json!("2024-01-15T00:02:00Z")));
+    assert_eq!(
+        (all.at("/items/1/level"), all.at("/items/1/timestamp")),
+        (&json!("CRITICAL"), &json!("2024-01-15T00:02:00Z"))
+    );
     for (query, expected) in [
         ("page=2&page_size=3", vec!["listening"]),
         ("level=ERROR", vec!["磁盘已满", "a request failed"]),
@@ -84,10 +87,7 @@ async fn the_servers_own_lines_are_kept_without_secrets() {
     tracing::trace!("not kept");
     keep(&server, vec![]).await;
     let kept = admin.get("/api/logs/system").await.expect(200);
-    assert_eq!(
-        messages(&kept),
-        ["the projection halted", "postgres://corelog:[redacted]@db/x does not answer"]
-    );
+    assert_eq!(messages(&kept), ["the projection halted", "postgres://corelog:[redacted]@db/x does not answer"]);
     assert_eq!((kept.at("/items/0/level"), kept.at("/items/1/level")), (&json!("CRITICAL"), &json!("WARNING")));
     assert_eq!(kept.at("/items/1/fields/attempt"), 3);
     assert!(!kept.text.contains("hunter2"), "{}", kept.text);
@@ -149,7 +149,8 @@ async fn a_day_is_downloaded(engine: Engine) {
     assert_eq!(rows.len(), 5_001);
     assert_eq!((&rows[0][3], &rows[4_999][3]), ("step 0", "step 4999"));
     assert_eq!(&rows[5_000][3], "'=HYPERLINK(\"http://x\"),\nnext");
-    let only = admin.get("/api/logs/download?log_type=system&date=2024-01-15&level=ERROR&format=ndjson").await.expect(200);
+    let only =
+        admin.get("/api/logs/download?log_type=system&date=2024-01-15&level=ERROR&format=ndjson").await.expect(200);
     let shown: Value = serde_json::from_str(only.text.trim()).unwrap();
     assert_eq!((&shown["level"], &shown["timestamp"]), (&json!("ERROR"), &json!("2024-01-15T23:59:00Z")));
     let actions = admin.get("/api/logs/download?log_type=user-actions&date=2024-01-15").await.expect(200);
@@ -163,8 +164,7 @@ async fn logs_are_for_administrators_of_their_tenant() {
     keep(&server, vec![line(0, Level::Info, "ours")]).await;
     let (user, anonymous) = (server.user(Surface::Owl), server.anonymous());
     let stranger = server.signed_in(Surface::Owl, Role::Owner, TenantId(tests::fresh_id()));
-    let paths =
-        ["/api/logs/system", "/api/logs/user-actions", "/api/logs/download?log_type=system&date=2024-01-15"];
+    let paths = ["/api/logs/system", "/api/logs/user-actions", "/api/logs/download?log_type=system&date=2024-01-15"];
     for path in paths {
         assert_eq!(user.get(path).await.expect(403).at("/error_code"), "ACCESS_DENIED");
         assert_eq!(anonymous.get(path).await.expect(401).at("/error_code"), "INVALID_CREDENTIALS");
@@ -195,7 +195,10 @@ async fn odd_questions_are_refused() {
     ] {
         let refused = admin.get(&format!("/api/logs/{query}")).await.expect(422);
         assert_eq!(refused.at("/error_code"), "VALIDATION_ERROR");
-        let message = refused.at(&format!("/details/field_errors/{field}/0")).as_str().unwrap_or_else(|| panic!("{}", refused.text));
+        let message = refused
+            .at(&format!("/details/field_errors/{field}/0"))
+            .as_str()
+            .unwrap_or_else(|| panic!("{}", refused.text));
         assert!(!message.is_ascii(), "{query}: {message}");
     }
     admin.get("/api/logs/system?search=%00").await.expect(422);

@@ -22,7 +22,7 @@ pub(super) fn message(error: &ApiError) -> &str {
         "user.wrong_password" => "当前密码错误",
         "user.oneself" => "不能停用自己或更改自己的角色",
         "user.role_not_theirs" => "无权管理该角色的用户",
-        "balance.too_much" => "余额超过上限",
+        "balance.below_held" => "余额不能低于运行中任务已冻结的金额",
         "recharge_code.shown_once" => "该幂等键下的充值码已生成，只显示一次",
         _ => of_kind(error.kind),
     }
@@ -39,7 +39,9 @@ pub(super) fn field_of(code: &str) -> Option<(&'static str, &'static str)> {
         }
         "settings.task_timeout_out_of_range" => Some(("default_task_timeout", "默认任务超时必须在1到604800秒之间")),
         "settings.notice_too_long" => Some(("maintenance_notice", "维护公告最多200个字符")),
-        "balance.amount_out_of_range" => Some(("balance", "金额超出范围")),
+        "balance.amount_out_of_range" => Some(("balance", "金额超出范围，最多两位小数")),
+        "balance.too_much" => Some(("balance", "余额不能超过1000000000")),
+        "balance.reason_out_of_range" => Some(("reason", "原因长度必须在1到500之间")),
         _ => None,
     }
 }

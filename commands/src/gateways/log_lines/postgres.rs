@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::postgres::{PgPool, PgPoolOptions, Postgres};
-use sqlx::{PgConnection, QueryBuilder, query, query_as, query_scalar};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, Postgres};
+use sqlx::{ConnectOptions, PgConnection, QueryBuilder, query, query_as, query_scalar};
 use uuid::Uuid;
 
 use super::pages::{LineTables, MATCHES_MAX, Matches, Part};
@@ -20,10 +20,10 @@ const APPEND_LOCK: i64 = 0x636f_7265_6c6f_6702;
 /// found there, and the index would collect all its lines first.
 const LOOKED_THROUGH: i64 = 10_000;
 const INSERT: &str = "INSERT INTO log_lines (id, at, tenant, source, level, message, fields, request_id, user_id, \
-     task_id, words) SELECT l.*, array_to_tsvector(string_to_array(w.words, ' ')) FROM \
-     unnest($1::bigint[], $2::bigint[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[], \
-     $9::uuid[], $10::uuid[]) WITH ORDINALITY AS l (id, at, tenant, source, level, message, fields, request_id, \
-     user_id, task_id, place) JOIN unnest($11::text[]) WITH ORDINALITY AS w (words, place) USING (place)";
+     task_id, words) SELECT id, at, tenant, source, level, message, fields, request_id, user_id, task_id, \
+     array_to_tsvector(string_to_array(words, ' ')) FROM unnest($1::bigint[], $2::bigint[], $3::uuid[], $4::text[], \
+     $5::text[], $6::text[], $7::text[], $8::uuid[], $9::uuid[], $10::uuid[], $11::text[]) \
+     AS l (id, at, tenant, source, level, message, fields, request_id, user_id, task_id, words)";
 const COUNT: &str = "INSERT INTO log_line_counts AS c (tenant, source, facet, bucket, lines) \
      SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bigint[]) \
      ON CONFLICT (tenant, source, facet, bucket) DO UPDATE SET lines = c.lines + excluded.lines";
@@ -37,7 +37,9 @@ pub(super) struct PostgresLines {
 
 impl PostgresLines {
     pub(super) async fn connect(url: &str) -> Result<Self, LinesFault> {
-        let pool = PgPoolOptions::new().max_connections(CONNECTIONS).connect(url).await?;
+        // Its own statements are no lines.
+        let options = url.parse::<PgConnectOptions>()?.disable_statement_logging();
+        let pool = PgPoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await?;
         migrations::LOG_LINES_POSTGRES.apply_postgres(&mut *pool.acquire().await?).await?;
         Ok(Self { pool })
     }

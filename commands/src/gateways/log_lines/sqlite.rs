@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Transaction, params};
 use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
-use sqlx::{QueryBuilder, query_as, query_scalar};
+use sqlx::{ConnectOptions, QueryBuilder, query_as, query_scalar};
 
 use super::pages::{LineTables, MATCHES_MAX, Matches, Part};
 use super::rows::{self, Ids, Row, SELECT, ids_of, push_where};
@@ -38,6 +38,8 @@ impl SqliteLines {
         let writing = tokio::task::spawn_blocking(move || connect(&place)).await.map_err(|error| fault(&error))??;
         let options =
             SqliteConnectOptions::new().filename(path).journal_mode(SqliteJournalMode::Wal).busy_timeout(BUSY);
+        // Its own statements are no lines.
+        let options = options.disable_statement_logging();
         let reading = SqlitePoolOptions::new().max_connections(READERS).connect_with(options).await?;
         Ok(Self { reading, writing: Arc::new(Mutex::new(writing)) })
     }
