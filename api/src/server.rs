@@ -33,6 +33,8 @@ use crate::log_lines;
 use crate::market;
 use crate::router::router;
 use crate::secrets::Secrets;
+use crate::zinnia::known_devices::KnownDevices;
+use crate::zinnia::token_usage::TokenUsage;
 
 const LOG_FILE: &str = "log.db";
 const READ_MODELS_FILE: &str = "read.db";
@@ -185,6 +187,8 @@ impl Running {
             tokens: Tokens::new(&secrets),
             sessions: OpenSessions::following(head),
             limits: Limits::new(config.rate_limits == Switch::On),
+            devices: KnownDevices::following(head),
+            token_usage: TokenUsage::default(),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             secrets,
             config,
@@ -199,6 +203,7 @@ impl Running {
         readers.spawn(OpenSessions::follow(Arc::clone(&app)));
         readers.spawn(line_writer.run(app.config.log_lines.retention(), storage.leading.clone()));
         readers.spawn(actions.run(storage.leading.clone()));
+        readers.spawn(KnownDevices::follow(Arc::clone(&app)));
         let first_owner = first_start::make_owner(&app).await;
         let first_owner = first_owner.map_err(|error| {
             StartError::because("the owner (admin_email, admin_password) cannot be registered", &error.message)
