@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use commands::gateways::fleet::Fleet;
+use commands::gateways::log_lines::{LineQueue, LogLines};
 use commands::gateways::market::MarketData;
 use commands::gateways::notifications::Outside;
 use commands::gateways::readings::BatteryReadings;
@@ -39,6 +40,12 @@ pub struct Server {
     pub fleet: Arc<Fleet>,
     /// Of users who submit tasks: their limits are looked up in turn.
     pub submissions: Turns,
+    /// Log lines that were kept.
+    pub log_lines: Arc<dyn LogLines>,
+    /// Where new ones are handed in.
+    pub line_queue: LineQueue,
+    /// How far events have become lines that say who did what.
+    pub actions_through: watch::Receiver<u64>,
     pub statuses: watch::Receiver<Arc<Statuses>>,
     pub secrets: Secrets,
     pub tokens: Tokens,

@@ -6,6 +6,7 @@
 
 pub(crate) mod cookies;
 pub(crate) mod first_start;
+pub(crate) mod own_account;
 pub(crate) mod passwords;
 mod permission;
 pub(crate) mod registration;

@@ -13,6 +13,8 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+use crate::log_lines::LogLineSettings;
+
 pub use alerts::AlertSettings;
 pub use battery::{BatterySettings, MqttSettings};
 pub use live::LiveSettings;
@@ -67,6 +69,8 @@ pub struct Config {
     pub battery: BatterySettings,
     /// `CORELOG_AGENTS__HEARTBEAT_MS` and the like.
     pub agents: AgentSettings,
+    /// How long log lines are kept.
+    pub log_lines: LogLineSettings,
 }
 
 /// How log lines look.
@@ -95,6 +99,7 @@ impl Default for Config {
             live: LiveSettings::default(),
             battery: BatterySettings::default(),
             agents: AgentSettings::default(),
+            log_lines: LogLineSettings::default(),
         }
     }
 }
@@ -151,6 +156,9 @@ impl Config {
         }
         if let Some((setting, why)) = self.agents.wrong() {
             return wrong(&format!("agents__{setting}"), why);
+        }
+        if let Some((setting, why)) = self.log_lines.wrong() {
+            return wrong(&format!("log_lines__{setting}"), why);
         }
         if self.log.parse::<tracing_subscriber::EnvFilter>().is_err() {
             return wrong("log", "is not a log filter such as `info`");

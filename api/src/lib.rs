@@ -12,6 +12,7 @@ pub mod error;
 pub mod extract;
 pub mod hashinsight;
 pub mod limits;
+pub mod log_lines;
 pub mod market;
 pub mod owl;
 mod pipeline;

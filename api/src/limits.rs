@@ -34,18 +34,24 @@ struct Limit {
 }
 
 /// All limits; none when they are switched off.
-pub struct Limits(Vec<Limit>);
+#[derive(Default)]
+pub struct Limits {
+    /// Of these the first that applies counts.
+    first: Vec<Limit>,
+    /// These count as well.
+    besides: Vec<Limit>,
+}
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 
 impl Limits {
-    /// The documented limits, first match counts; or none.
+    /// The documented limits; or none.
     pub fn new(on: bool) -> Self {
         if !on {
-            return Self(Vec::new());
+            return Self::default();
         }
-        Self(vec![
+        let first = vec![
             limit(is_bitrun_auth, false, 5, MINUTE),
             limit(is_bitrun_account_creation, false, 20, MINUTE),
             limit(is_bitrun_status_change, false, 10, MINUTE),
@@ -54,27 +60,34 @@ impl Limits {
             limit(is_hashinsight_signed_in, true, 1_000, HOUR),
             limit(is_sign_in, false, 20, MINUTE),
             limit(is_redemption, true, 5, 10 * MINUTE),
-        ])
+            limit(is_password_change, true, 10, 10 * MINUTE),
+        ];
+        Self { first, besides: vec![limit(is_redemption, false, 60, 10 * MINUTE)] }
     }
 
     /// Counts the request, or refuses it with the seconds to wait.
     pub(crate) fn check(&self, context: &RequestContext, request: &Request) -> Result<(), ApiError> {
-        let path = request.uri().path();
-        let Some(limit) = self.0.iter().find(|limit| (limit.applies)(context, request.method(), path)) else {
-            return Ok(());
-        };
+        let (method, path) = (request.method(), request.uri().path());
+        let applies = |limit: &&Limit| (limit.applies)(context, method, path);
+        let first = self.first.iter().find(applies);
+        for limit in first.into_iter().chain(self.besides.iter().filter(applies)) {
+            limit.check(context).map_err(|refusal| {
+                if is_bitrun_auth(context, method, path) { refusal.with("code", "AUTH_RATE_LIMITED") } else { refusal }
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Limit {
+    fn check(&self, context: &RequestContext) -> Result<(), ApiError> {
         let caller = match context.user {
-            Some(user) if limit.per_user => Caller::User(user),
+            Some(user) if self.per_user => Caller::User(user),
             _ => Caller::Address(context.remote_addr),
         };
-        limit.counters.check_key(&caller).map_err(|until| {
+        self.counters.check_key(&caller).map_err(|until| {
             let wait = until.wait_time_from(DefaultClock::default().now());
-            let refusal = too_many(limit, wait.as_secs() + 1);
-            if is_bitrun_auth(context, request.method(), path) {
-                refusal.with("code", "AUTH_RATE_LIMITED")
-            } else {
-                refusal
-            }
+            too_many(self, wait.as_secs() + 1)
         })
     }
 }
@@ -125,9 +138,15 @@ fn is_sign_in(request: &RequestContext, method: &Method, path: &str) -> bool {
     request.user.is_none() && method == Method::POST && password
 }
 
-/// Guessing codes is limited per user.
+/// Guessing codes is limited per user and per address.
 fn is_redemption(request: &RequestContext, method: &Method, path: &str) -> bool {
-    request.surface == Surface::Owl && method == Method::POST && path == "/api/recharge/redeem"
+    let redeems = path == "/api/recharge/redeem" || path == "/api/recharge/use";
+    request.surface == Surface::Owl && method == Method::POST && redeems
+}
+
+/// Whoever found an open session does not guess its password.
+fn is_password_change(request: &RequestContext, method: &Method, path: &str) -> bool {
+    request.surface == Surface::Owl && method == Method::POST && path == "/api/users/change-password"
 }
 
 #[cfg(test)]
@@ -159,6 +178,24 @@ mod tests {
         assert_eq!(refused.kind, ErrorKind::TooManyRequests);
         assert!(refused.retry_after.is_some_and(|seconds| (1..=13).contains(&seconds)));
         assert!(limits.check(&context(Surface::Bitrun, 2), &login).is_ok());
+    }
+
+    #[test]
+    fn guessing_codes_is_limited_per_user_and_per_address() {
+        let limits = Limits::new(true);
+        let paths = ["/api/recharge/redeem", "/api/recharge/use"];
+        let guesses: Vec<Request> = paths.iter().cycle().take(5).map(|path| request(Method::POST, path)).collect();
+        let by = |user: u128, address| {
+            context(Surface::Owl, address).signed_in(UserId(Uuid::from_u128(user)), domain::TenantId::DEFAULT)
+        };
+        assert!(guesses.iter().all(|guess| limits.check(&by(1, 1), guess).is_ok()));
+        assert!(limits.check(&by(1, 1), &guesses[0]).is_err(), "the sixth of one user");
+        assert!(limits.check(&by(1, 2), &guesses[0]).is_err(), "from wherever");
+        for user in 2..13 {
+            assert!(guesses.iter().all(|guess| limits.check(&by(user, 1), guess).is_ok()));
+        }
+        assert!(limits.check(&by(13, 1), &guesses[0]).is_err(), "the 61st from one address");
+        assert!(limits.check(&by(13, 2), &guesses[0]).is_ok());
     }
 
     #[test]

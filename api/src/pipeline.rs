@@ -15,7 +15,7 @@ use crate::app::{App, Server};
 use crate::auth::{Identity, identify};
 use crate::error::{ApiError, ErrorKind};
 use crate::extract::{self, BODY_BYTES_MAX};
-use crate::request::RequestContext;
+use crate::request::{RequestContext, serving};
 use crate::surface::Surface;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -39,7 +39,8 @@ pub(crate) async fn serve(State(pipeline): State<Pipeline>, request: Request, ne
     let Pipeline { app, surface } = pipeline;
     let context =
         RequestContext::new(request_id(&app, request.headers()), surface, peer(&request), app.clock().clone());
-    let answer = handle(&app, context.clone(), request, next).await.unwrap_or_else(IntoResponse::into_response);
+    let answer = serving(context.id, handle(&app, context.clone(), request, next)).await;
+    let answer = answer.unwrap_or_else(IntoResponse::into_response);
     let mut response = surface.render(answer);
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::try_from(context.id.to_string()) {

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -14,6 +14,21 @@ use uuid::Uuid;
 
 use crate::error::ApiError;
 use crate::surface::Surface;
+
+tokio::task_local! {
+    /// The request that this task serves, and for whom.
+    static CURRENT: (Uuid, OnceLock<UserId>);
+}
+
+/// Serves a request; while it lasts, log lines name it.
+pub(crate) async fn serving<T>(id: Uuid, work: impl Future<Output = T>) -> T {
+    CURRENT.scope((id, OnceLock::new()), work).await
+}
+
+/// The request that is being served, and whose it is, once that is known.
+pub(crate) fn current() -> Option<(Uuid, Option<UserId>)> {
+    CURRENT.try_with(|(id, user)| (*id, user.get().copied())).ok()
+}
 
 /// The request in whose course commands are given. Cheap to clone.
 #[derive(Clone)]
@@ -92,6 +107,8 @@ impl RequestContext {
     /// The same request on behalf of `user`, who has just proved who that is.
     #[must_use]
     pub fn signed_in(&self, user: UserId, tenant: TenantId) -> Self {
+        // Outside of a request there is nothing to name.
+        let _ = CURRENT.try_with(|(_, known)| known.set(user));
         Self { user: Some(user), tenant, ..self.clone() }
     }
 

@@ -81,6 +81,7 @@ async fn unknown_path(request: Request) -> Response {
 
 /// A bug: the request fails, the server goes on.
 fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    tracing::error!(critical = true, "a handler panicked");
     ApiError::internal(&"a handler panicked").into_response()
 }
 

@@ -10,6 +10,7 @@ use commands::gateways::alert_watch::AlertWatch;
 use commands::gateways::curtailment_clock::CurtailmentClock;
 use commands::gateways::fleet::Fleet;
 use commands::gateways::gpu_server_clock::GpuServerClock;
+use commands::gateways::log_lines::{LineQueue, UserActions};
 use commands::gateways::miner_orders::MinerOrders;
 use commands::gateways::miners::AsicMiners;
 use commands::gateways::notifications::{Notifications, Outside, Words};
@@ -33,6 +34,7 @@ use crate::auth::first_start::{self, FirstOwner};
 use crate::auth::{OpenSessions, Tokens};
 use crate::config::{Config, Switch};
 use crate::limits::Limits;
+use crate::log_lines;
 use crate::market;
 use crate::readings;
 use crate::router::router;
@@ -172,6 +174,9 @@ impl Running {
         let market = market::open(&config).await?;
         let battery_readings = readings::open(&config).await?;
         let fleet = Arc::new(Fleet::new(clock.now()));
+        let log_lines = log_lines::open(&config).await?;
+        let (line_queue, line_writer) = LineQueue::new(Arc::clone(&log_lines), clock.clone());
+        let actions = UserActions::new(Arc::clone(&storage.log), Arc::clone(&log_lines));
         let bus = Arc::new(CommandBus::new(Arc::clone(&storage.log), clock));
         let mut projections = Runner::new(Arc::clone(&storage.log), storage.models.write.clone(), catalogue());
         if *storage.leading.borrow() {
@@ -190,6 +195,9 @@ impl Running {
             readings: battery_readings,
             fleet,
             submissions: Turns::new(),
+            log_lines,
+            line_queue,
+            actions_through: actions.through(),
             tokens: Tokens::new(&secrets),
             sessions: OpenSessions::following(head),
             limits: Limits::new(config.rate_limits == Switch::On),
@@ -209,6 +217,8 @@ impl Running {
             readers.spawn(GatewayRunner::new(Arc::clone(&bus), gateway).run(storage.leading.clone()));
         }
         readers.spawn(OpenSessions::follow(Arc::clone(&app)));
+        readers.spawn(line_writer.run(app.config.log_lines.retention(), storage.leading.clone()));
+        readers.spawn(actions.run(storage.leading.clone()));
         readers.spawn(KnownDevices::follow(Arc::clone(&app)));
         let watch = AlertWatch::new(Arc::clone(&bus), Arc::clone(&app.readings), app.config.alerts.check_every());
         readers.spawn(watch.run(storage.leading.clone()));
@@ -249,6 +259,10 @@ impl Running {
     ) -> std::io::Result<()> {
         let service = router(&self.app).into_make_service_with_connect_info::<SocketAddr>();
         let served = axum::serve(listener, service).with_graceful_shutdown(stop).await;
+        // The last lines may be the ones that matter.
+        if let Err(error) = self.app.line_queue.keep(Vec::new()).await {
+            tracing::warn!(%error, "the last log lines were not kept");
+        }
         // Until the last answer is given the readers go on, because answers wait for them.
         drop(self.readers);
         served

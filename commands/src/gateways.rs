@@ -8,6 +8,7 @@ pub mod alert_watch;
 pub mod curtailment_clock;
 pub mod fleet;
 pub mod gpu_server_clock;
+pub mod log_lines;
 pub mod market;
 pub mod miner_orders;
 pub mod miners;

@@ -1,3 +1,4 @@
 //! What the installation itself keeps: number series and settings.
 
 pub mod number_series;
+pub mod settings;

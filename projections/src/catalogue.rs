@@ -7,6 +7,7 @@ use crate::billing::recharge_records::RechargeRecords;
 use crate::compute::gpu_servers::GpuServers;
 use crate::compute::task_counts::TaskCounts;
 use crate::compute::tasks::Tasks;
+use crate::billing::revenues::Revenues;
 use crate::crm::customers::Customers;
 use crate::crm::deals::Deals;
 use crate::crm::leads::Leads;
@@ -25,6 +26,7 @@ use crate::hosting::sites::Sites;
 use crate::identity::sessions::Sessions;
 use crate::identity::tenants::Tenants;
 use crate::identity::users::Users;
+use crate::platform::settings::SettingsOfTenants;
 use crate::projector::{AnyProjector, Projector};
 use crate::trading::decisions::Decisions;
 use crate::trading::exchange_accounts::ExchangeAccounts;
@@ -36,6 +38,7 @@ pub fn catalogue() -> Vec<Box<dyn AnyProjector>> {
         Projector::<RechargeCodes>::boxed(),
         Projector::<RechargeRecords>::boxed(),
         Projector::<Balances>::boxed(),
+        Projector::<Revenues>::boxed(),
         Projector::<LedgerEntries>::boxed(),
         Projector::<Tasks>::boxed(),
         Projector::<TaskCounts>::boxed(),
@@ -61,5 +64,6 @@ pub fn catalogue() -> Vec<Box<dyn AnyProjector>> {
         Projector::<Users>::boxed(),
         Projector::<Sessions>::boxed(),
         Projector::<Tenants>::boxed(),
+        Projector::<SettingsOfTenants>::boxed(),
     ]
 }

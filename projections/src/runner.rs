@@ -180,7 +180,7 @@ impl Runner {
             match projector.decode(&fresh) {
                 Ok(()) => batches.push((index, fresh)),
                 Err(error) => {
-                    tracing::error!(projection = projector.name(), %error, "a projection halts");
+                    tracing::error!(critical = true, projection = projector.name(), %error, "a projection halts");
                     projector.forget();
                     running.halted = Some(error.to_string());
                 }

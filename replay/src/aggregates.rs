@@ -14,7 +14,7 @@ use domain::hosting::{
     curtailment_run::CurtailmentRun, miner::Miner, miner_command::MinerCommand, site::Site, unique_name::UniqueName,
 };
 use domain::identity::{tenant::Tenant, user::User, username::Username};
-use domain::platform::number_series::NumberSeries;
+use domain::platform::{number_series::NumberSeries, settings::Settings};
 use domain::trading::{decision::Decision, exchange_account::ExchangeAccount, quant_strategy::QuantStrategy};
 use domain::{Decider, EventNames};
 use serde_json::Value;
@@ -50,6 +50,7 @@ pub const AGGREGATES: &[AggregateType] = &[
     AggregateType::of::<QuantStrategy>(),
     AggregateType::of::<Decision>(),
     AggregateType::of::<NumberSeries>(),
+    AggregateType::of::<Settings>(),
 ];
 
 /// A sort of aggregate.

@@ -19,7 +19,7 @@ use domain::hosting::{
     curtailment_run::CurtailmentRun, miner::Miner, miner_command::MinerCommand, site::Site, unique_name::UniqueName,
 };
 use domain::identity::{tenant::Tenant, user::User, username::Username};
-use domain::platform::number_series::NumberSeries;
+use domain::platform::{number_series::NumberSeries, settings::Settings};
 use domain::trading::{decision::Decision, exchange_account::ExchangeAccount, quant_strategy::QuantStrategy};
 use domain::{Decider, EventNames, Recorded, TenantId};
 use serde_json::Value;
@@ -117,6 +117,11 @@ fn quant_strategy() {
 #[test]
 fn recharge_code() {
     golden::<RechargeCode>();
+}
+
+#[test]
+fn settings() {
+    golden::<Settings>();
 }
 
 #[test]

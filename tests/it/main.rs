@@ -9,6 +9,7 @@ mod faults;
 mod golden_events;
 mod hashinsight;
 mod log_contract;
+mod log_lines;
 mod miner_gateway;
 mod owl;
 mod platform;

@@ -131,6 +131,11 @@ impl TestServer {
         Arc::clone(&self.app.readings)
     }
 
+    /// What its handlers reach.
+    pub fn app(&self) -> &api::app::Server {
+        &self.app
+    }
+
     /// Its market data.
     pub fn market(&self) -> &dyn MarketData {
         self.app.market.as_ref()

@@ -134,7 +134,7 @@ pub(crate) async fn sign_out(server: &Server, caller: &Caller) -> Result<(), Api
 ///
 /// # Errors
 /// Why it did nothing.
-async fn give(
+pub(super) async fn give(
     server: &Server,
     request: &RequestContext,
     user: UserId,
@@ -151,7 +151,7 @@ async fn give(
     Ok(receipt)
 }
 
-async fn check(server: &Server, user: UserId, password: &str) -> Result<PasswordCheck, ApiError> {
+pub(super) async fn check(server: &Server, user: UserId, password: &str) -> Result<PasswordCheck, ApiError> {
     let (user, _) = server.bus.load::<User>(&user.to_string()).await?;
     let against_hash = user.account().map(|account| account.password_hash.clone()).unwrap_or_default();
     let matches = passwords::matches(password.to_owned(), Some(against_hash.clone())).await?;
@@ -200,7 +200,7 @@ fn invalid_refresh() -> ApiError {
     ApiError::new(ErrorKind::Unauthenticated, "auth.invalid_refresh_token", "Invalid or expired refresh token")
 }
 
-fn refused(error: CommandError<UserError>) -> ApiError {
+pub(super) fn refused(error: CommandError<UserError>) -> ApiError {
     let CommandError::Refused(UserError::Locked { remaining_minutes }) = error else { return error.into() };
     let locked = ApiError::from(error).with("remaining_minutes", remaining_minutes);
     ApiError { retry_after: Some(remaining_minutes.unsigned_abs() * 60), ..locked }

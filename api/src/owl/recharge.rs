@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use uuid::Uuid;
 
 use super::envelope::{self, Envelope, ListEnvelope};
 use crate::amount::Amount;
@@ -20,10 +21,11 @@ use crate::app::{App, Server};
 use crate::as_of::Lists;
 use crate::auth::{Admin, Caller};
 use crate::error::{ApiError, ErrorKind};
-use crate::extract::{Body, Query};
+use crate::extract::{Body, Path, Query};
 
-/// Codes are read aloud and typed: nothing that looks like something else.
-const ALPHABET: &[u8; 30] = b"23456789ABCDEFGHJKMNPQRSTVWXYZ";
+/// The 32 symbols of Crockford's Base32: twelve of them are 60 bits. Codes are read aloud and typed, so what looks like
+/// something else is read as that: `O` as 0, `I` and `L` as 1; `U` is none of them.
+const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const CODE_CHARS: usize = 12;
 const BATCH_MAX: usize = 1_000;
 /// Codes issued at the same time: they share the flushes of the log.
@@ -32,7 +34,9 @@ const AT_ONCE: usize = 128;
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(create_codes, list_codes))
+        .routes(routes!(deactivate_code))
         .routes(routes!(redeem_code))
+        .routes(routes!(use_code))
         .routes(routes!(list_records))
 }
 
@@ -150,6 +154,20 @@ async fn list_codes(
     Ok(envelope::page(codes, CodeOut::from))
 }
 
+#[utoipa::path(delete, path = "/api/recharge/codes/{code_id}", operation_id = "deactivate_code",
+    params(("code_id" = Uuid, Path)), responses((status = 200, body = Envelope<CodeOut>)))]
+async fn deactivate_code(
+    State(app): State<App>,
+    Admin(caller): Admin,
+    Path(id): Path<Uuid>,
+) -> Result<Envelope<CodeOut>, ApiError> {
+    let find = || recharge_codes::find(&app.models.read, caller.user.tenant, id);
+    let code = find().await?.ok_or_else(ApiError::not_found)?;
+    let command = RechargeCodeCommand::Deactivate { by: caller.user.id };
+    app.change::<RechargeCode>(&caller.request, &code.id, command).await?;
+    Ok(envelope::ok(find().await?.ok_or_else(ApiError::not_found)?.into()))
+}
+
 #[derive(Deserialize, ToSchema)]
 struct RedeemBody {
     code: String,
@@ -169,17 +187,32 @@ async fn redeem_code(
     caller: Caller,
     Body(body): Body<RedeemBody>,
 ) -> Result<Envelope<RedeemOut>, ApiError> {
+    Ok(envelope::ok(redeem(&app, &caller, &body.code).await?))
+}
+
+/// What some clients call it.
+#[utoipa::path(post, path = "/api/recharge/use", operation_id = "use_code", request_body = RedeemBody,
+    responses((status = 200, body = Envelope<RedeemOut>)))]
+async fn use_code(
+    State(app): State<App>,
+    caller: Caller,
+    Body(body): Body<RedeemBody>,
+) -> Result<Envelope<RedeemOut>, ApiError> {
+    Ok(envelope::ok(redeem(&app, &caller, &body.code).await?))
+}
+
+async fn redeem(app: &Server, caller: &Caller, code: &str) -> Result<RedeemOut, ApiError> {
     let command = RechargeCodeCommand::Redeem { redemption_id: app.clock().new_id(), by: caller.user.id };
-    let receipt = app.execute::<RechargeCode>(&caller.request, &stream_of(&app, &body.code), command).await?;
+    let receipt = app.execute::<RechargeCode>(&caller.request, &stream_of(app, code), command).await?;
     let Some(RechargeCodeEvent::Redeemed { amount, redemption_id, .. }) = receipt.events.first() else {
         return Err(ApiError::internal(&"a redemption without its event"));
     };
     let new_balance = balances::of(&app.models.read, caller.user.tenant, caller.user.id).await?;
-    Ok(envelope::ok(RedeemOut {
+    Ok(RedeemOut {
         amount: Amount(*amount),
         new_balance: Amount(new_balance),
         recharge_record_id: redemption_id.to_string(),
-    }))
+    })
 }
 
 #[derive(Deserialize)]
@@ -270,7 +303,47 @@ fn new_code() -> String {
 
 /// The stream of a code: a keyed hash of it, so that a stolen log or backup yields no codes.
 fn stream_of(app: &Server, code: &str) -> String {
-    let normal: String =
-        code.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).take(64).collect();
-    HEXLOWER.encode(&app.secrets.fingerprint("recharge-code", &[normal.as_bytes()]))
+    HEXLOWER.encode(&app.secrets.fingerprint("recharge-code", &[normal(code).as_bytes()]))
+}
+
+/// A code as it was issued, however it was typed.
+fn normal(code: &str) -> String {
+    let symbols = code.chars().filter(char::is_ascii_alphanumeric).take(64).map(|c| c.to_ascii_uppercase());
+    let (head, rest): (Vec<_>, Vec<_>) = symbols.enumerate().partition(|(place, _)| *place < "OWL".len());
+    let symbol = |c| match c {
+        'O' => '0',
+        'I' | 'L' => '1',
+        other => other,
+    };
+    head.into_iter().map(|(_, c)| c).chain(rest.into_iter().map(|(_, c)| symbol(c))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn a_code_has_the_documented_form_and_sixty_bits() {
+        let codes: HashSet<String> = (0..2_000).map(|_| new_code()).collect();
+        assert_eq!(codes.len(), 2_000);
+        for code in &codes {
+            let groups: Vec<&str> = code.split('-').collect();
+            assert_eq!(groups.iter().map(|group| group.len()).collect::<Vec<_>>(), [3, 4, 4, 4], "{code}");
+            assert!(code[4..].bytes().all(|symbol| symbol == b'-' || ALPHABET.contains(&symbol)), "{code}");
+            assert_eq!(normal(code), code.replace('-', ""));
+        }
+        let symbols: HashSet<char> = codes.iter().flat_map(|code| code[4..].chars()).filter(|c| *c != '-').collect();
+        assert_eq!(symbols.len(), 32, "every symbol occurs");
+        assert!(f64::from(32_u32).log2() * 12.0 >= 60.0);
+        assert_eq!(CODE_CHARS, 12);
+    }
+
+    #[test]
+    fn what_looks_alike_is_the_same() {
+        assert_eq!(normal("owl-o1i1-lLoO-abcd"), normal("OWL-0111-1100-ABCD"));
+        assert_eq!(normal(" OWL 0111 1100 ABCD "), "OWL01111100ABCD");
+        assert_ne!(normal("OWL-0111-1100-ABCU"), normal("OWL-0111-1100-ABCV"));
+    }
 }

@@ -1,14 +1,16 @@
 //! The people who may come in. Passwords are nowhere here, not even hashed.
 
+use std::collections::{HashMap, HashSet};
+
 use chrono::{DateTime, Utc};
 use domain::event::{DecodeError, Recorded};
 use domain::identity::role::Role;
 use domain::identity::user::{User, UserEvent, user_id};
 use domain::identity::username::claim_id;
 use domain::metadata::{TenantId, UserId};
-use sea_orm::QueryOrder;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Condition, Func, LikeExpr};
+use sea_orm::{PaginatorTrait, QueryOrder};
 
 use crate::page::{Page, Paging, page};
 use crate::projection::Projection;
@@ -178,6 +180,31 @@ pub async fn find_all(db: &impl ConnectionTrait, tenant: TenantId, ids: &[String
 /// What the database said.
 pub async fn find_anywhere(db: &impl ConnectionTrait, id: UserId) -> Result<Option<Model>, DbErr> {
     Entity::find_by_id(id.to_string()).one(db).await
+}
+
+/// What to call these users of `tenant`, by id.
+///
+/// # Errors
+/// What the database said.
+pub async fn names(
+    db: &impl ConnectionTrait,
+    tenant: TenantId,
+    ids: &[UserId],
+) -> Result<HashMap<String, String>, DbErr> {
+    let ids: HashSet<String> = ids.iter().map(ToString::to_string).collect();
+    let select = Entity::find().filter(Column::Id.is_in(ids)).filter(Column::Tenant.eq(tenant.to_string()));
+    let rows = select.all(db).await?;
+    Ok(rows.into_iter().map(|row| (row.id.clone(), row.shown_name().to_owned())).collect())
+}
+
+/// How many users a tenant has, and how many of them may come in.
+///
+/// # Errors
+/// What the database said.
+pub async fn count(db: &impl ConnectionTrait, tenant: TenantId) -> Result<(u64, u64), DbErr> {
+    let of_tenant = Entity::find().filter(Column::Tenant.eq(tenant.to_string()));
+    let active = of_tenant.clone().filter(Column::IsActive.eq(true));
+    Ok((of_tenant.count(db).await?, active.count(db).await?))
 }
 
 /// What a list of users is narrowed to.

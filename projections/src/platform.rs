@@ -1,0 +1,3 @@
+//! Read models of what the installation itself keeps.
+
+pub mod settings;
