@@ -26,7 +26,7 @@ use crate::app::{App, Server};
 use crate::as_of::PastLists;
 use crate::auth::first_start::{self, FirstOwner};
 use crate::auth::{OpenSessions, Tokens};
-use crate::config::{Config, MinerSettings, Switch};
+use crate::config::{Config, MinerSettings};
 use crate::limits::Limits;
 use crate::market;
 use crate::router::router;
@@ -176,7 +176,7 @@ impl Running {
             market,
             tokens: Tokens::new(&secrets),
             sessions: OpenSessions::following(head),
-            limits: Limits::new(config.rate_limits == Switch::On),
+            limits: Limits::new(&config),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             secrets,
             config,

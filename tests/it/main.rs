@@ -7,6 +7,7 @@ mod crash;
 mod faults;
 mod golden_events;
 mod hashinsight;
+mod limits;
 mod log_contract;
 mod miner_gateway;
 mod owl;

@@ -4,6 +4,7 @@
 
 pub mod answer;
 pub mod clock;
+pub mod cluster;
 pub mod engine;
 pub mod events;
 pub mod postgres;
@@ -11,6 +12,7 @@ pub mod program;
 pub mod proxy;
 pub mod server;
 pub mod simulators;
+pub mod small_disk;
 
 /// An id that nothing else has.
 pub fn fresh_id() -> uuid::Uuid {
