@@ -147,10 +147,10 @@ impl Config {
         Ok(self)
     }
 
-    /// The settings as TOML, secrets masked.
+    /// The settings as JSON, secrets masked.
     ///
     /// # Errors
-    /// When a value cannot be written as TOML.
+    /// When a value cannot be written as JSON.
     pub fn shown(&self) -> Result<String, serde_json::Error> {
         let masked = |secret: &Option<String>| secret.as_ref().map(|_| "(set)".to_owned());
         let shown = Self {

@@ -12,6 +12,7 @@ pub mod extract;
 pub mod hashinsight;
 pub mod limits;
 pub mod market;
+mod metrics;
 pub mod owl;
 mod pipeline;
 pub mod platform;

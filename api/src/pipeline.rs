@@ -1,6 +1,7 @@
 //! What happens to every request around its handler: identity, limits, idempotency, answer headers.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Instant;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
@@ -16,6 +17,7 @@ use crate::app::{App, Server};
 use crate::auth::{Identity, identify};
 use crate::error::{ApiError, ErrorKind};
 use crate::extract::{self, BODY_BYTES_MAX};
+use crate::metrics;
 use crate::request::RequestContext;
 use crate::surface::Surface;
 
@@ -38,11 +40,12 @@ pub(crate) struct Pipeline {
 
 /// The middleware of a surface.
 pub(crate) async fn serve(State(pipeline): State<Pipeline>, request: Request, next: Next) -> Response {
-    let Pipeline { app, surface } = pipeline;
+    let (Pipeline { app, surface }, began) = (pipeline, Instant::now());
     let address = client_address(&app.config.trusted_proxies, peer(&request), request.headers());
     let context = RequestContext::new(request_id(&app, request.headers()), surface, address, app.clock().clone());
     let answer = handle(&app, context.clone(), request, next).await.unwrap_or_else(IntoResponse::into_response);
     let mut response = surface.render(answer);
+    metrics::count_request(surface, response.status(), began);
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::try_from(context.id.to_string()) {
         headers.insert(REQUEST_ID, id);

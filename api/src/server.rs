@@ -16,7 +16,6 @@ use commands::log::{
 use commands::processes::{self, ProcessRunner};
 use commands::{Clock, CommandBus, Readers};
 use domain::log::Log;
-use metrics_exporter_prometheus::PrometheusBuilder;
 use projections::{ReadModels, Runner, catalogue};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -29,6 +28,7 @@ use crate::auth::{OpenSessions, Tokens};
 use crate::config::{Config, MinerSettings};
 use crate::limits::Limits;
 use crate::market;
+use crate::metrics;
 use crate::router::router;
 use crate::secrets::Secrets;
 
@@ -177,7 +177,7 @@ impl Running {
             tokens: Tokens::new(&secrets),
             sessions: OpenSessions::following(head),
             limits: Limits::new(&config),
-            metrics: PrometheusBuilder::new().build_recorder().handle(),
+            metrics: metrics::recorder(),
             secrets,
             config,
             bus: Arc::clone(&bus),
@@ -189,6 +189,7 @@ impl Running {
             readers.spawn(GatewayRunner::new(Arc::clone(&bus), gateway).run(storage.leading.clone()));
         }
         readers.spawn(OpenSessions::follow(Arc::clone(&app)));
+        readers.spawn(metrics::keep_up(app.metrics.clone()));
         let first_owner = first_start::make_owner(&app).await;
         let first_owner = first_owner.map_err(|error| {
             StartError::because("the owner (admin_email, admin_password) cannot be registered", &error.message)

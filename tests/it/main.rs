@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails, and says where")]
 
+mod bad_input;
 mod bitrun;
 mod crash;
+mod documents;
 mod faults;
 mod golden_events;
 mod hashinsight;
