@@ -31,6 +31,8 @@ pub struct RequestContext {
     pub user: Option<UserId>,
     /// What the user has subscribed to; none for whoever is not signed in.
     pub plan: Option<Plan>,
+    /// The device that calls for itself.
+    pub device: Option<Uuid>,
     pub remote_addr: IpAddr,
     /// The version in `If-Match`.
     pub if_match: Option<u64>,
@@ -75,6 +77,7 @@ impl RequestContext {
             tenant: TenantId::DEFAULT,
             user: None,
             plan: None,
+            device: None,
             remote_addr,
             if_match: None,
             dry_run: false,
@@ -92,7 +95,11 @@ impl RequestContext {
             fingerprint: key.fingerprint.clone(),
         });
         let command_id = self.clock.new_id();
-        let actor: Cow<'static, str> = self.user.map_or("anonymous".into(), |user| format!("user:{user}").into());
+        let actor: Cow<'static, str> = match (self.user, self.device) {
+            (Some(user), _) => format!("user:{user}").into(),
+            (None, Some(device)) => format!("device:{device}").into(),
+            (None, None) => "anonymous".into(),
+        };
         let metadata = Metadata {
             request_id: self.id,
             remote_addr: Some(self.remote_addr.to_string()),
@@ -114,6 +121,12 @@ impl RequestContext {
     #[must_use]
     pub fn signed_in(&self, user: UserId, tenant: TenantId) -> Self {
         Self { user: Some(user), tenant, ..self.clone() }
+    }
+
+    /// The same request in the name of a device, which has just shown its credentials.
+    #[must_use]
+    pub fn of_device(&self, device: Uuid, tenant: TenantId) -> Self {
+        Self { user: None, device: Some(device), tenant, ..self.clone() }
     }
 
     /// The same request about what belongs to `tenant`.

@@ -31,6 +31,8 @@ use crate::market;
 use crate::metrics;
 use crate::router::router;
 use crate::secrets::Secrets;
+use crate::zinnia::known_devices::KnownDevices;
+use crate::zinnia::token_usage::TokenUsage;
 
 const LOG_FILE: &str = "log.db";
 const READ_MODELS_FILE: &str = "read.db";
@@ -178,6 +180,8 @@ impl Running {
             sessions: OpenSessions::following(head),
             limits: Limits::new(&config),
             metrics: metrics::recorder(),
+            devices: KnownDevices::following(head),
+            token_usage: TokenUsage::default(),
             secrets,
             config,
             bus: Arc::clone(&bus),
@@ -190,6 +194,7 @@ impl Running {
         }
         readers.spawn(OpenSessions::follow(Arc::clone(&app)));
         readers.spawn(metrics::keep_up(app.metrics.clone()));
+        readers.spawn(KnownDevices::follow(Arc::clone(&app)));
         let first_owner = first_start::make_owner(&app).await;
         let first_owner = first_owner.map_err(|error| {
             StartError::because("the owner (admin_email, admin_password) cannot be registered", &error.message)

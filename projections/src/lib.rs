@@ -17,6 +17,7 @@ pub mod scratch;
 
 pub mod billing;
 pub mod crm;
+pub mod devices;
 pub mod hosting;
 pub mod identity;
 pub mod trading;

@@ -84,7 +84,7 @@ async fn rebuild(store: &Store, events: u64) {
     let mut foldings = [Folding::new(Projector::<Balances>::boxed())];
     let db = &store.storage.models.write;
     // What the rebuild before left is dropped first.
-    sea_orm::ConnectionTrait::execute_unprepared(db, "DELETE FROM balances_v1").await.unwrap();
+    sea_orm::ConnectionTrait::execute_unprepared(db, "DELETE FROM balances_v2").await.unwrap();
     sea_orm::ConnectionTrait::execute_unprepared(db, "DELETE FROM checkpoints").await.unwrap();
     database::create_tables(db, foldings.iter().map(|folding| &*folding.projector)).await.unwrap();
     scratch::fold(&store.storage.log, db, &mut foldings, events, |_| {}).await.unwrap();

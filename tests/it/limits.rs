@@ -76,9 +76,10 @@ async fn another_plan_counts_from_the_next_request_on() {
     let entered = server.anonymous().post_form("/login", &form).await.expect(302);
     let browser = server.anonymous().with("cookie", &format!("session={}", entered.cookie("session")));
     assert_eq!(standing(&browser.get("/crm/api/deals").await.expect(200)).0, "3/2");
-    let plan = format!("/platform/v1/users/{}/plan", carol.at("/id").as_str().unwrap());
-    owner.put(&plan, json!({ "plan": "gold" })).await.expect(422);
-    assert_eq!(owner.put(&plan, json!({ "plan": "basic" })).await.expect(200).at("/plan"), "basic");
+    let id = carol.at("/id").as_str().unwrap();
+    owner.put(&format!("/platform/v1/users/{id}/plan"), json!({ "plan": "gold" })).await.expect(422);
+    let changed = owner.put(&format!("/platform/v1/users/{id}/plan"), json!({ "plan": "basic" })).await.expect(200);
+    assert_eq!(changed.at("/plan"), "basic");
     assert_eq!(standing(&browser.get("/crm/api/deals").await.expect(200)).0, "5000/4999");
 }
 

@@ -36,8 +36,8 @@ async fn person(server: &TestServer, name: &str, role: &str) -> (String, Client)
 }
 
 async fn link(server: &TestServer, user: &str, customer: Option<i64>) -> Value {
-    let path = format!("/platform/v1/users/{user}/customer");
-    let linked = server.admin(Surface::Platform).put(&path, json!({ "customer_id": customer })).await.expect(200);
+    let (owner, body) = (server.admin(Surface::Platform), json!({ "customer_id": customer }));
+    let linked = owner.put(&format!("/platform/v1/users/{user}/customer"), body).await.expect(200);
     linked.at("/customer_id").clone()
 }
 

@@ -36,7 +36,8 @@ async fn a_dry_run_tells_the_events_and_appends_none(engine: Engine) {
     // `false` does it, and the user was not there before.
     let bob = owner.post("/platform/v1/users?dry_run=false", user.clone()).await.expect(201);
     let head = server.head().await;
-    let of_bob = |what: &str| format!("/platform/v1/users/{}/{what}?dry_run=true", bob.at("/id").as_str().unwrap());
+    let id = bob.at("/id").as_str().unwrap();
+    let of_bob = |what: &str| format!("/platform/v1/users/{id}/{what}?dry_run=true");
     let changes: [(&str, Value, &[&str]); 5] = [
         ("role", json!({ "role": "user" }), &["user.role_changed"]),
         ("active", json!({ "is_active": false }), &["user.deactivated"]),
