@@ -127,7 +127,7 @@ impl Server {
         command: A::Command,
     ) -> Result<Receipt<A>, ApiError> {
         let receipt = self.bus.execute::<A>(id, command, &request.command()).await?;
-        request.reached(receipt.position);
+        request.note(id, &receipt)?;
         Ok(receipt)
     }
 
@@ -148,7 +148,7 @@ impl Server {
         context: CommandContext,
     ) -> Result<Receipt<A>, ApiError> {
         let receipt = self.bus.execute::<A>(id, command, &context).await?;
-        request.reached(receipt.position);
+        request.note(id, &receipt)?;
         self.settled(request).await;
         Ok(receipt)
     }

@@ -5,12 +5,14 @@ mod battery;
 mod live;
 mod agents;
 mod miners;
+mod plans;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::log_lines::LogLineSettings;
@@ -20,6 +22,7 @@ pub use battery::{BatterySettings, MqttSettings};
 pub use live::LiveSettings;
 pub use agents::AgentSettings;
 pub use miners::MinerSettings;
+pub use plans::PlanSettings;
 
 /// On or off, as words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +61,10 @@ pub struct Config {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin_password: Option<String>,
     pub rate_limits: Switch,
+    /// `CORELOG_PLANS__FREE_PER_HOUR` and the like.
+    pub plans: PlanSettings,
+    /// Networks of proxies that are believed when they say for whom a request is.
+    pub trusted_proxies: Vec<IpNet>,
     pub mode: Mode,
     /// A filter like `info` or `corelog=debug,info`.
     pub log: String,
@@ -91,6 +98,8 @@ impl Default for Config {
             admin_email: "admin@corelog.local".to_owned(),
             admin_password: None,
             rate_limits: Switch::On,
+            plans: PlanSettings::default(),
+            trusted_proxies: Vec::new(),
             mode: Mode::Development,
             log: "info".to_owned(),
             log_format: LogFormat::Text,
@@ -148,6 +157,9 @@ impl Config {
         if self.admin_password.as_deref().is_some_and(|password| password.chars().count() < 8) {
             return wrong("admin_password", "must have at least 8 characters");
         }
+        if let Some((setting, why)) = self.plans.wrong() {
+            return wrong(&format!("plans__{setting}"), why);
+        }
         if let Some((setting, why)) = self.miners.wrong() {
             return wrong(&format!("miners__{setting}"), why);
         }
@@ -166,10 +178,10 @@ impl Config {
         Ok(self)
     }
 
-    /// The settings as TOML, secrets masked.
+    /// The settings as JSON, secrets masked.
     ///
     /// # Errors
-    /// When a value cannot be written as TOML.
+    /// When a value cannot be written as JSON.
     pub fn shown(&self) -> Result<String, serde_json::Error> {
         let masked = |secret: &Option<String>| secret.as_ref().map(|_| "(set)".to_owned());
         let shown = Self {

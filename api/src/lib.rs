@@ -14,6 +14,7 @@ pub mod hashinsight;
 pub mod limits;
 pub mod log_lines;
 pub mod market;
+mod metrics;
 pub mod owl;
 mod pipeline;
 pub mod platform;

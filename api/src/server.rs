@@ -22,7 +22,6 @@ use commands::log::{
 use commands::processes::{self, ProcessRunner};
 use commands::{Clock, CommandBus, Readers, Turns};
 use domain::log::Log;
-use metrics_exporter_prometheus::PrometheusBuilder;
 use projections::{ReadModels, Runner, catalogue};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -32,10 +31,11 @@ use crate::app::{App, Server};
 use crate::as_of::PastLists;
 use crate::auth::first_start::{self, FirstOwner};
 use crate::auth::{OpenSessions, Tokens};
-use crate::config::{Config, Switch};
+use crate::config::Config;
 use crate::limits::Limits;
 use crate::log_lines;
 use crate::market;
+use crate::metrics;
 use crate::readings;
 use crate::router::router;
 use crate::secrets::Secrets;
@@ -200,12 +200,12 @@ impl Running {
             actions_through: actions.through(),
             tokens: Tokens::new(&secrets),
             sessions: OpenSessions::following(head),
-            limits: Limits::new(config.rate_limits == Switch::On),
+            limits: Limits::new(&config),
+            metrics: metrics::recorder(),
             devices: KnownDevices::following(head),
             token_usage: TokenUsage::default(),
             live: LiveFeed::default(),
             outside: outside(&config)?,
-            metrics: PrometheusBuilder::new().build_recorder().handle(),
             secrets,
             config,
             bus: Arc::clone(&bus),
@@ -219,6 +219,7 @@ impl Running {
         readers.spawn(OpenSessions::follow(Arc::clone(&app)));
         readers.spawn(line_writer.run(app.config.log_lines.retention(), storage.leading.clone()));
         readers.spawn(actions.run(storage.leading.clone()));
+        readers.spawn(metrics::keep_up(app.metrics.clone()));
         readers.spawn(KnownDevices::follow(Arc::clone(&app)));
         let watch = AlertWatch::new(Arc::clone(&bus), Arc::clone(&app.readings), app.config.alerts.check_every());
         readers.spawn(watch.run(storage.leading.clone()));

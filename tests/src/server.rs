@@ -13,6 +13,7 @@ use commands::Clock;
 use commands::gateways::market::MarketData;
 use commands::gateways::readings::BatteryReadings;
 use data_encoding::BASE64URL_NOPAD;
+use domain::identity::plan::Plan;
 use domain::identity::role::Role;
 use domain::log::Log;
 use domain::metadata::{TenantId, UserId};
@@ -102,7 +103,8 @@ impl TestServer {
 
     /// A client of `surface` with a token for a user of `role` in `tenant`, without a registration behind it.
     pub fn signed_in(&self, surface: Surface, role: Role, tenant: TenantId) -> Client {
-        let user = AuthUser { id: UserId(fresh_id()), tenant, role, session: fresh_id() };
+        let plan = Plan::of_role(role);
+        let user = AuthUser { id: UserId(fresh_id()), tenant, role, plan, customer_id: None, session: fresh_id() };
         let (now, kind) = (self.app.clock().now(), TokenKind::Access);
         let expires_at = now + TimeDelta::days(365);
         let grant = Grant { user: user.id, session: user.session, kind, surface, id: fresh_id(), expires_at };
