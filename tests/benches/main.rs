@@ -5,10 +5,12 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program that measures ends where it cannot go on")]
 
+mod aims;
 mod filling;
 mod http;
 mod idiomatic;
 mod limits;
+mod lists;
 mod machine;
 mod measure;
 mod memory;
@@ -29,10 +31,12 @@ fn main() {
         ("http", http::section),
         ("replay", replay::section),
         ("memory", memory::section),
+        ("lists", lists::section),
     ] {
         if settings.wants(name) {
             println!("{}", section(&settings));
             println!("{}\n", machine::load());
         }
     }
+    println!("{}", settings.aims.into_text());
 }
