@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use axum::serve::ListenerExt;
 use commands::gateways::alert_watch::AlertWatch;
 use commands::gateways::curtailment_clock::CurtailmentClock;
 use commands::gateways::fleet::Fleet;
@@ -178,7 +179,7 @@ impl Running {
         let (line_queue, line_writer) = LineQueue::new(Arc::clone(&log_lines), clock.clone());
         let actions = UserActions::new(Arc::clone(&storage.log), Arc::clone(&log_lines));
         let bus = Arc::new(CommandBus::new(Arc::clone(&storage.log), clock));
-        let mut projections = Runner::new(Arc::clone(&storage.log), storage.models.write.clone(), catalogue());
+        let mut projections = Runner::new(Arc::clone(&storage.log), &storage.models, catalogue());
         if *storage.leading.borrow() {
             let caught_up = projections.catch_up().await;
             caught_up.map_err(|error| StartError::because("the read models cannot be brought up to date", &error))?;
@@ -259,6 +260,10 @@ impl Running {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
         let service = router(&self.app).into_make_service_with_connect_info::<SocketAddr>();
+        // An answer that is written in parts does not wait for the client to say that it got the first.
+        let listener = listener.tap_io(|connection| {
+            let _ = connection.set_nodelay(true);
+        });
         let served = axum::serve(listener, service).with_graceful_shutdown(stop).await;
         // The last lines may be the ones that matter.
         if let Err(error) = self.app.line_queue.keep(Vec::new()).await {
