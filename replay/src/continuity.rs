@@ -108,7 +108,8 @@ impl Continuity {
     fn check_stream(&mut self, event: &Recorded, find: &mut impl FnMut(Check, String)) {
         let stream = format!("{}/{}", event.aggregate_type, event.aggregate_id);
         let sort = self.streams.entry(Arc::clone(&event.aggregate_type)).or_default();
-        let (sequence, tenant) = sort.entry(Arc::clone(&event.aggregate_id)).or_insert((0, event.tenant));
+        // A copy: the id as it was read keeps the whole event in memory.
+        let (sequence, tenant) = sort.entry(Arc::from(&*event.aggregate_id)).or_insert((0, event.tenant));
         if event.sequence != *sequence + 1 {
             find(Check::Sequences, format!("sequence {} follows {sequence} in {stream}", event.sequence));
         }
@@ -131,7 +132,7 @@ impl Continuity {
         let (change, after) = match entry {
             BalanceEvent::Credited { amount, balance_after, .. } => (amount, balance_after),
         };
-        let sum = self.balances.entry(Arc::clone(&event.aggregate_id)).or_default();
+        let sum = self.balances.entry(Arc::from(&*event.aggregate_id)).or_default();
         let expected = sum.checked_add(change);
         if expected != Some(after) {
             find(Check::Balances, format!("{sum} and {change} make {after} in balance/{}", event.aggregate_id));
