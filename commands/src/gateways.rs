@@ -152,11 +152,11 @@ impl GatewayRunner {
     fn take_notice(&mut self, event: &Recorded) {
         match self.gateway.notice(event) {
             Ok(Notice::Begins) => {
-                self.open.insert(Arc::clone(&event.aggregate_id), event.position);
+                self.open.insert(Arc::from(&*event.aggregate_id), event.position);
             }
             Ok(Notice::Continues) => {}
             Ok(Notice::Ends) => {
-                self.open.remove(&event.aggregate_id);
+                self.open.remove(&*event.aggregate_id);
             }
             Err(error) => tracing::error!(gateway = self.gateway.name(), %error, "a gateway passes over an event"),
         }

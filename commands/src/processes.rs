@@ -176,7 +176,7 @@ impl ProcessRunner {
         let page = log.read_all(from, &self.consumed, EVENTS_PER_PAGE).await?;
         let mut streams: BTreeMap<_, Vec<Recorded>> = BTreeMap::new();
         for event in page.events {
-            let stream = (Arc::clone(&event.aggregate_type), Arc::clone(&event.aggregate_id));
+            let stream = (Arc::clone(&event.aggregate_type), event.aggregate_id.clone());
             streams.entry(stream).or_default().push(event);
         }
         let handling = streams.into_values().map(|events| self.handle(events));

@@ -188,13 +188,13 @@ fn decoded<A: Decider>(name: &str, version: u16, payload: &Value) -> A::Event {
         position: 1,
         event_id: Uuid::nil(),
         aggregate_type: Arc::from(A::TYPE),
-        aggregate_id: Arc::from("1"),
+        aggregate_id: "1".into(),
         sequence: 1,
         event_type: Arc::from(name),
         event_version: version,
-        payload: Arc::from(payload.to_string()),
+        payload: payload.to_string().into(),
         tenant: TenantId(Uuid::nil()),
-        metadata: Arc::from("{}"),
+        metadata: "{}".into(),
         recorded_at: DateTime::UNIX_EPOCH,
     };
     recorded.decode::<A>().unwrap_or_else(|error| panic!("{error}")).unwrap()
