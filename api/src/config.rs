@@ -1,9 +1,9 @@
 //! All settings: `corelog.toml`, then `CORELOG_*` variables. Each is described in `corelog.example.toml`.
 
+mod agents;
 mod alerts;
 mod battery;
 mod live;
-mod agents;
 mod miners;
 mod plans;
 
@@ -17,10 +17,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::log_lines::LogLineSettings;
 
+pub use agents::AgentSettings;
 pub use alerts::AlertSettings;
 pub use battery::{BatterySettings, MqttSettings};
 pub use live::LiveSettings;
-pub use agents::AgentSettings;
 pub use miners::MinerSettings;
 pub use plans::PlanSettings;
 

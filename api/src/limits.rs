@@ -302,7 +302,9 @@ mod tests {
     fn guessing_codes_is_limited_per_user_and_per_address() {
         let limits = limits();
         let guesses: Vec<&str> = ["/api/recharge/redeem", "/api/recharge/use"].into_iter().cycle().take(5).collect();
-        let by = |user: u128, address| context(Surface::Owl, address).signed_in(UserId(Uuid::from_u128(user)), TenantId::DEFAULT);
+        let by = |user: u128, address| {
+            context(Surface::Owl, address).signed_in(UserId(Uuid::from_u128(user)), TenantId::DEFAULT)
+        };
         let goes = |user, address, path: &str| limits.check(&by(user, address), &Method::POST, path).is_ok();
         assert!(guesses.iter().all(|path| goes(1, 1, path)));
         assert!(!goes(1, 1, guesses[0]), "the sixth of one user");

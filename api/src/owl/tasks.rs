@@ -16,8 +16,8 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use self::out::{NewTaskOut, TaskOut};
-use super::maintenance::WorkGiver;
 use super::envelope::{self, Envelope, ListEnvelope};
+use super::maintenance::WorkGiver;
 use crate::app::{App, Server};
 use crate::as_of::Lists;
 use crate::auth::Caller;
