@@ -11,7 +11,6 @@ pub mod credit_balance_on_redeem;
 pub mod hold_estimate_when_task_is_leased;
 pub mod notify_owner_of_alert;
 pub mod report_miner_commands_to_curtailment;
-pub mod report_miner_commands_to_curtailment;
 pub mod set_up_alert_rules_on_registration;
 pub mod settle_hold_when_run_of_task_ends;
 pub mod switch_miner_on_confirmed_command;
