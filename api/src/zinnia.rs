@@ -14,7 +14,7 @@ mod device_tokens;
 mod devices;
 pub mod envelope;
 pub mod known_devices;
-pub(crate) mod live;
+pub mod live;
 pub(crate) mod mqtt_reports;
 pub(crate) mod notification_preferences;
 pub mod reports;

@@ -11,5 +11,6 @@ mod devices;
 mod live;
 mod mqtt;
 mod notifications;
+mod secrets;
 mod silence;
 mod users;

@@ -96,20 +96,20 @@ struct PreferencesBody {
     email_enabled: Option<bool>,
     web_push_enabled: Option<bool>,
     webhook_enabled: Option<bool>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default)]
     #[schema(value_type = Option<String>)]
-    webhook_url: Option<Option<String>>,
+    webhook_url: Given,
     /// The signing key; the server makes one when it is missing.
     webhook_secret: Option<String>,
     notify_info: Option<bool>,
     notify_warning: Option<bool>,
     notify_critical: Option<bool>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default)]
     #[schema(value_type = Option<String>)]
-    quiet_hours_start: Option<Option<String>>,
-    #[serde(default, deserialize_with = "given")]
+    quiet_hours_start: Given,
+    #[serde(default)]
     #[schema(value_type = Option<String>)]
-    quiet_hours_end: Option<Option<String>>,
+    quiet_hours_end: Given,
     quiet_hours_timezone: Option<String>,
 }
 
@@ -121,42 +121,49 @@ async fn update_preferences(
     Body(body): Body<PreferencesBody>,
 ) -> Result<Envelope<PreferencesOut>, ApiError> {
     let user = caller.user.id;
-    let (webhook_address, made) = webhook(&app, user, &body)?;
-    let change = PreferencesChange {
+    let mut change = PreferencesChange {
         enabled: body.enabled,
         email: body.email_enabled,
         web_push: body.web_push_enabled,
         webhook: body.webhook_enabled,
-        webhook_address,
         info: body.notify_info,
         warning: body.notify_warning,
         critical: body.notify_critical,
-        quiet_hours: quiet_hours(&body)?,
+        ..PreferencesChange::default()
     };
+    set_quiet_hours(&body, &mut change)?;
+    let made = set_webhook(&app, user, &body, &mut change)?;
     let command = NotificationPreferencesCommand::Change(change);
     app.execute::<NotificationPreferences>(&caller.request, &user.to_string(), command).await?;
     let row = preferences::find(&app.models.read, user).await?;
     Ok(envelope::ok(&caller.request, PreferencesOut::of(row, made)?))
 }
 
-/// The address of a body, sealed, and the signing key if the server made it.
-#[expect(clippy::type_complexity, reason = "absent, taken away, or given")]
-fn webhook(
+/// Sets the address of a body, sealed. Answers the signing key if the server made it.
+fn set_webhook(
     server: &Server,
     user: UserId,
     body: &PreferencesBody,
-) -> Result<(Option<Option<WebhookAddress>>, Option<String>), ApiError> {
-    let Some(url) = &body.webhook_url else { return Ok((None, None)) };
-    let Some(url) = url.as_deref().filter(|url| !url.is_empty()) else { return Ok((Some(None), None)) };
+    change: &mut PreferencesChange,
+) -> Result<Option<String>, ApiError> {
+    let url = match &body.webhook_url {
+        Given::Absent => return Ok(None),
+        Given::TakenAway => {
+            change.webhook_address = Some(None);
+            return Ok(None);
+        }
+        Given::Text(url) => url,
+    };
     let host = checked_host(server, "webhook_url", url)?;
     if body.webhook_secret.as_ref().is_some_and(|secret| !SECRET_CHARS.contains(&secret.chars().count())) {
         return Err(ApiError::field("webhook_secret", "长度必须在16到256之间"));
     }
     let made = body.webhook_secret.is_none().then(|| BASE64URL_NOPAD.encode(&rand::random::<[u8; 32]>()));
     let secret = body.webhook_secret.clone().or_else(|| made.clone()).unwrap_or_default();
-    let target = WebhookTarget { url: url.to_owned(), secret };
+    let target = WebhookTarget { url: url.clone(), secret };
     let sealed_webhook = BASE64.encode(&server.secrets.seal(&webhook_context(user), target.to_json().as_bytes()));
-    Ok((Some(Some(WebhookAddress { host, sealed_webhook })), made))
+    change.webhook_address = Some(Some(WebhookAddress { host, sealed_webhook }));
+    Ok(made)
 }
 
 fn checked_host(server: &Server, field: &str, url: &str) -> Result<String, ApiError> {
@@ -167,18 +174,23 @@ fn checked_host(server: &Server, field: &str, url: &str) -> Result<String, ApiEr
     Ok(url.host_str().unwrap_or_default().to_owned())
 }
 
-fn quiet_hours(body: &PreferencesBody) -> Result<Option<Option<QuietHours>>, ApiError> {
+fn set_quiet_hours(body: &PreferencesBody, change: &mut PreferencesChange) -> Result<(), ApiError> {
     let (from, to) = match (&body.quiet_hours_start, &body.quiet_hours_end) {
-        (None, None) => return Ok(None),
-        (Some(Some(from)), Some(Some(to))) if !from.is_empty() && !to.is_empty() => (from, to),
-        (Some(Some(from)), Some(Some(to))) if from.is_empty() && to.is_empty() => return Ok(Some(None)),
-        (Some(None), Some(None) | None) | (None, Some(None)) => return Ok(Some(None)),
-        (_, _) => return Err(ApiError::field("quiet_hours_end", "开始时间和结束时间必须同时提供")),
+        (Given::Absent, Given::Absent) => return Ok(()),
+        (Given::Text(from), Given::Text(to)) => (from, to),
+        (Given::Text(_), Given::Absent | Given::TakenAway) | (Given::Absent | Given::TakenAway, Given::Text(_)) => {
+            return Err(ApiError::field("quiet_hours_end", "开始时间和结束时间必须同时提供"));
+        }
+        (Given::TakenAway, Given::Absent | Given::TakenAway) | (Given::Absent, Given::TakenAway) => {
+            change.quiet_hours = Some(None);
+            return Ok(());
+        }
     };
     let offset_minutes = zone(body.quiet_hours_timezone.as_deref().unwrap_or("UTC"))
         .ok_or_else(|| ApiError::field("quiet_hours_timezone", "必须是 UTC 或 +08:00 形式的时差"))?;
     let (from, to) = (time("quiet_hours_start", from)?, time("quiet_hours_end", to)?);
-    Ok(Some(Some(QuietHours { from, to, offset_minutes })))
+    change.quiet_hours = Some(Some(QuietHours { from, to, offset_minutes }));
+    Ok(())
 }
 
 fn time(field: &str, text: &str) -> Result<NaiveTime, ApiError> {
@@ -207,9 +219,21 @@ fn zone_name(offset_minutes: i32) -> String {
     if minutes == 0 { "UTC".to_owned() } else { format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60) }
 }
 
-/// Tells null from absent.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
+/// A text that tells null from absent.
+#[derive(Default)]
+enum Given {
+    #[default]
+    Absent,
+    /// Null, or an empty text.
+    TakenAway,
+    Text(String),
+}
+
+impl<'de> Deserialize<'de> for Given {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text: Option<String> = Option::deserialize(deserializer)?;
+        Ok(text.filter(|text| !text.is_empty()).map_or(Self::TakenAway, Self::Text))
+    }
 }
 
 /// The key by which push services know this server.

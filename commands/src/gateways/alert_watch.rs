@@ -154,7 +154,7 @@ impl AlertWatch {
     ) -> Result<(Uuid, Watched), WatchFault> {
         let Some(last) = readings.last() else { return Ok((device, watched)) };
         watched.heard(last.received_at);
-        if watched.is_thought_offline() {
+        if watched.is_back(last.received_at) {
             self.tell_device(device, &watched, DeviceCommand::Hear { seen_at: last.received_at }).await?;
         }
         if watched.nobody_wants_to_know() {

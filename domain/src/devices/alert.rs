@@ -42,6 +42,8 @@ pub enum DeviceAlertsEvent {
         at: DateTime<Utc>,
         /// Arrival of the reading that was judged; none when it was the clock.
         arrival: Option<u64>,
+        /// The last report, when it was its absence that was judged.
+        silent_since: Option<DateTime<Utc>>,
     },
     /// It ended before there was an alert.
     ConditionEnded {
@@ -62,6 +64,7 @@ pub enum DeviceAlertsEvent {
         cooldown_minutes: u32,
         at: DateTime<Utc>,
         arrival: Option<u64>,
+        silent_since: Option<DateTime<Utc>>,
     },
     /// It got noticeably worse.
     Worsened {
@@ -158,7 +161,7 @@ pub struct DeviceAlerts {
     arrival: u64,
     /// When that one was made.
     newest: Option<DateTime<Utc>>,
-    /// When a silence ended last.
+    /// The last report that matters to whether the device is silent: it ended a silence, or one began after it.
     heard_at: Option<DateTime<Utc>>,
 }
 
@@ -177,13 +180,13 @@ impl DeviceAlerts {
         let arrival = Some(observation.arrival);
         let mut events = Events { alerts: self, events: vec![] };
         if self.heard_at.is_none_or(|heard_at| heard_at < observation.received_at) {
-            let heard = Moment { at: observation.received_at, arrival, watch };
+            let heard = Moment { at: observation.received_at, arrival, silent_since: None, watch };
             events.judge(AlertType::DeviceOffline, Signal::reported(), &heard);
         }
         if observation.is_late || self.has_judged(observation) {
             return events.events;
         }
-        let made = Moment { at: observation.recorded_at, arrival, watch };
+        let made = Moment { at: observation.recorded_at, arrival, silent_since: None, watch };
         let settings = &watch.settings;
         let critical = events.judge(AlertType::CriticalBattery, Signal::critical(observation, settings), &made);
         let low = if matches!(critical, Standing::Active | Standing::Quiet) {
@@ -212,7 +215,7 @@ impl DeviceAlerts {
             return vec![];
         }
         let mut events = Events { alerts: self, events: vec![] };
-        let moment = Moment { at: now, arrival: None, watch };
+        let moment = Moment { at: now, arrival: None, silent_since: Some(last_seen_at), watch };
         events.judge(AlertType::DeviceOffline, Signal::silent(silent_for, &watch.settings), &moment);
         events.events
     }
@@ -319,16 +322,27 @@ impl cqrs_es::Aggregate for DeviceAlerts {
 
     fn apply(&mut self, event: DeviceAlertsEvent) {
         match event {
-            DeviceAlertsEvent::ConditionBegan { alert_type, at, arrival } => {
+            DeviceAlertsEvent::ConditionBegan { alert_type, at, arrival, silent_since } => {
                 self.condition(alert_type).since = Some(at);
+                self.heard_at = self.heard_at.max(silent_since);
                 self.judged(alert_type, at, arrival);
             }
             DeviceAlertsEvent::ConditionEnded { alert_type, at, arrival } => {
                 self.condition(alert_type).since = None;
                 self.judged(alert_type, at, arrival);
             }
-            DeviceAlertsEvent::Triggered { alert_id, alert_type, value, cooldown_minutes, at, arrival, .. } => {
+            DeviceAlertsEvent::Triggered {
+                alert_id,
+                alert_type,
+                value,
+                cooldown_minutes,
+                at,
+                arrival,
+                silent_since,
+                ..
+            } => {
                 self.raised += 1;
+                self.heard_at = self.heard_at.max(silent_since);
                 *self.condition(alert_type) = Condition {
                     since: None,
                     active: Some(Active { alert_id, value, cooldown_minutes, acknowledged: false }),

@@ -22,6 +22,8 @@ use crate::error::ApiError;
 use crate::zinnia::alerts::AlertOut;
 
 const READINGS_PER_PAGE: u32 = 1_000;
+/// How often readings are passed over while nobody listens.
+const PAUSE_UNHEARD: Duration = Duration::from_millis(20);
 const PAUSE_AFTER_FAULT: Duration = Duration::from_millis(500);
 const FOLLOWED: [&str; 3] = [DeviceAlerts::TYPE, Device::TYPE, User::TYPE];
 
@@ -118,6 +120,7 @@ async fn feed_readings(
     // Whoever came meanwhile must miss nothing.
     if server.live.with(|registry| registry.nobody_listens()) {
         *arrival = Some(last);
+        tokio::time::sleep(PAUSE_UNHEARD).await;
         return Ok(());
     }
     let page = server.readings.arrived_after(after, READINGS_PER_PAGE).await?;

@@ -63,6 +63,8 @@ pub(super) struct Watched {
     /// What the device is judged by, and the version of the rules in it; none after something has changed.
     watch: (Option<u64>, Arc<Watch>),
     heard: Heard,
+    /// The last report before the device went offline.
+    missed_since: Option<DateTime<Utc>>,
     /// None until the first reading that somebody wants to know of.
     past: Option<Past>,
 }
@@ -77,6 +79,7 @@ impl Watched {
             sequence: 0,
             watch: (None, Arc::new(nothing)),
             heard: Heard::Unasked,
+            missed_since: None,
             past: None,
         }
     }
@@ -101,11 +104,15 @@ impl Watched {
         self.status() == Some(DeviceStatus::Online)
     }
 
-    pub(super) fn is_thought_offline(&self) -> bool {
-        self.status() == Some(DeviceStatus::Offline)
+    /// Whether a report that came at `received_at` shows that the device is no longer offline.
+    pub(super) fn is_back(&self, received_at: DateTime<Utc>) -> bool {
+        self.status() == Some(DeviceStatus::Offline) && self.missed_since.is_none_or(|missed| missed < received_at)
     }
 
     pub(super) fn device_changed(&mut self, event: DeviceEvent) {
+        if let DeviceEvent::WentOffline { last_seen_at } = &event {
+            self.missed_since = *last_seen_at;
+        }
         self.device.apply(event);
         if let Device::Registered(known) = &mut self.device {
             // Nothing is decided by it, and it may be large.

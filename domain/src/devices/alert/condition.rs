@@ -34,6 +34,7 @@ pub struct Condition {
 pub(super) struct Moment<'a> {
     pub(super) at: DateTime<Utc>,
     pub(super) arrival: Option<u64>,
+    pub(super) silent_since: Option<DateTime<Utc>>,
     pub(super) watch: &'a Watch,
 }
 
@@ -88,10 +89,10 @@ impl Condition {
         moment: &Moment<'_>,
         number: u64,
     ) -> (Option<DeviceAlertsEvent>, Standing) {
-        let Moment { at, arrival, watch } = *moment;
+        let Moment { at, arrival, silent_since, watch } = *moment;
         let alert_type = rule.alert_type;
         if at - self.since.unwrap_or(at) < TimeDelta::minutes(rule.duration_minutes.into()) {
-            let began = DeviceAlertsEvent::ConditionBegan { alert_type, at, arrival };
+            let began = DeviceAlertsEvent::ConditionBegan { alert_type, at, arrival, silent_since };
             return (self.since.is_none().then_some(began), Standing::Pending);
         }
         if self.quiet_until.is_some_and(|until| at < until) {
@@ -109,6 +110,7 @@ impl Condition {
             cooldown_minutes: rule.cooldown_minutes,
             at,
             arrival,
+            silent_since,
         };
         (Some(triggered), Standing::Active)
     }

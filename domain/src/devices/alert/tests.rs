@@ -196,6 +196,15 @@ fn a_report_that_overtakes_the_clock_wins() {
 }
 
 #[test]
+fn a_report_from_before_the_silence_does_not_end_it() {
+    let mut scene = scene(&[DeviceOffline], 0);
+    let report = scene.observation(0, 50, false);
+    assert_eq!(scene.silent(0, 5), ["triggered device_offline 5"]);
+    assert_eq!(scene.observe(report), NOTHING);
+    assert_eq!(scene.report(1, 50), ["cleared device_offline Reported"], "it came while the alert was being raised");
+}
+
+#[test]
 fn a_late_reading_ends_a_silence_and_nothing_else() {
     let mut scene = scene(&[LowBattery, DeviceOffline], 0);
     scene.report(0, 50);
