@@ -3,6 +3,7 @@
 mod agents;
 mod auth;
 mod ledger;
+mod many_tasks;
 mod queue;
 mod real_agents;
 mod recharge;
