@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use commands::gateways::fleet::Fleet;
 use commands::gateways::market::MarketData;
+use commands::gateways::readings::BatteryReadings;
 use commands::{Clock, CommandBus, CommandContext, CommandError, Readers, Receipt, Turns};
 use domain::aggregate::Decider;
 use domain::log::Log;
@@ -17,6 +18,8 @@ use crate::error::ApiError;
 use crate::limits::Limits;
 use crate::request::RequestContext;
 use crate::secrets::Secrets;
+use crate::zinnia::known_devices::KnownDevices;
+use crate::zinnia::token_usage::TokenUsage;
 
 /// The state of the router.
 pub type App = Arc<Server>;
@@ -33,11 +36,14 @@ pub struct Server {
     pub fleet: Arc<Fleet>,
     /// Of users who submit tasks: their limits are looked up in turn.
     pub submissions: Turns,
+    pub readings: Arc<dyn BatteryReadings>,
     pub statuses: watch::Receiver<Arc<Statuses>>,
     pub secrets: Secrets,
     pub tokens: Tokens,
     pub sessions: OpenSessions,
     pub limits: Limits,
+    pub devices: KnownDevices,
+    pub token_usage: TokenUsage,
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
 }
 

@@ -1,6 +1,7 @@
 //! All settings: `corelog.toml`, then `CORELOG_*` variables. Each is described in `corelog.example.toml`.
 
 mod agents;
+mod battery;
 mod miners;
 
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
 pub use agents::AgentSettings;
+pub use battery::{BatterySettings, MqttSettings};
 pub use miners::MinerSettings;
 
 /// On or off, as words.
@@ -58,6 +60,7 @@ pub struct Config {
     pub miners: MinerSettings,
     /// `CORELOG_AGENTS__HEARTBEAT_MS` and the like.
     pub agents: AgentSettings,
+    pub battery: BatterySettings,
 }
 
 /// How log lines look.
@@ -83,6 +86,7 @@ impl Default for Config {
             log_format: LogFormat::Text,
             miners: MinerSettings::default(),
             agents: AgentSettings::default(),
+            battery: BatterySettings::default(),
         }
     }
 }
@@ -137,6 +141,9 @@ impl Config {
         if let Some((setting, why)) = self.agents.wrong() {
             return wrong(&format!("agents__{setting}"), why);
         }
+        if let Some((setting, why)) = self.battery.wrong() {
+            return wrong(&format!("battery__{setting}"), why);
+        }
         if self.log.parse::<tracing_subscriber::EnvFilter>().is_err() {
             return wrong("log", "is not a log filter such as `info`");
         }
@@ -153,6 +160,7 @@ impl Config {
             secret_key: masked(&self.secret_key),
             admin_password: masked(&self.admin_password),
             miners: MinerSettings { password: masked(&self.miners.password), ..self.miners.clone() },
+            battery: self.battery.masked(),
             database_url: self.database_url.as_deref().map(without_password),
             ..self.clone()
         };

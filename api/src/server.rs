@@ -32,8 +32,11 @@ use crate::auth::{OpenSessions, Tokens};
 use crate::config::{Config, Switch};
 use crate::limits::Limits;
 use crate::market;
+use crate::readings;
 use crate::router::router;
 use crate::secrets::Secrets;
+use crate::zinnia::known_devices::KnownDevices;
+use crate::zinnia::token_usage::TokenUsage;
 
 const LOG_FILE: &str = "log.db";
 const READ_MODELS_FILE: &str = "read.db";
@@ -163,6 +166,7 @@ impl Running {
         let secrets = secrets(&config)?;
         let market = market::open(&config).await?;
         let fleet = Arc::new(Fleet::new(clock.now()));
+        let battery_readings = readings::open(&config).await?;
         let bus = Arc::new(CommandBus::new(Arc::clone(&storage.log), clock));
         let mut projections = Runner::new(Arc::clone(&storage.log), storage.models.write.clone(), catalogue());
         if *storage.leading.borrow() {
@@ -180,9 +184,12 @@ impl Running {
             market,
             fleet: Arc::clone(&fleet),
             submissions: Turns::new(),
+            readings: battery_readings,
             tokens: Tokens::new(&secrets),
             sessions: OpenSessions::following(head),
             limits: Limits::new(config.rate_limits == Switch::On),
+            devices: KnownDevices::following(head),
+            token_usage: TokenUsage::default(),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             secrets,
             config,
@@ -195,6 +202,9 @@ impl Running {
             readers.spawn(GatewayRunner::new(Arc::clone(&bus), gateway).run(storage.leading.clone()));
         }
         readers.spawn(OpenSessions::follow(Arc::clone(&app)));
+        readers.spawn(KnownDevices::follow(Arc::clone(&app)));
+        readers.spawn(readings::drop_old(Arc::clone(&app), storage.leading.clone()));
+        readers.spawn(readings::listen_to_broker(Arc::clone(&app), storage.leading.clone()));
         let first_owner = first_start::make_owner(&app).await;
         let first_owner = first_owner.map_err(|error| {
             StartError::because("the owner (admin_email, admin_password) cannot be registered", &error.message)

@@ -10,6 +10,8 @@ pub mod gpu_server_clock;
 pub mod market;
 pub mod miner_orders;
 pub mod miners;
+pub mod mqtt;
+pub mod readings;
 pub mod task_clock;
 
 use std::collections::{BTreeMap, HashSet};

@@ -12,6 +12,7 @@ pub mod refusal;
 pub mod billing;
 pub mod compute;
 pub mod crm;
+pub mod devices;
 pub mod hosting;
 pub mod identity;
 pub mod platform;

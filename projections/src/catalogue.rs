@@ -10,6 +10,9 @@ use crate::compute::tasks::Tasks;
 use crate::crm::customers::Customers;
 use crate::crm::deals::Deals;
 use crate::crm::leads::Leads;
+use crate::devices::device_shares::DeviceShares;
+use crate::devices::device_tokens::DeviceTokens;
+use crate::devices::devices::Devices;
 use crate::hosting::curtailment_runs::CurtailmentRuns;
 use crate::hosting::curtailment_targets::CurtailmentTargets;
 use crate::hosting::miner_commands::MinerCommands;
@@ -44,6 +47,9 @@ pub fn catalogue() -> Vec<Box<dyn AnyProjector>> {
         Projector::<ExchangeAccounts>::boxed(),
         Projector::<QuantStrategies>::boxed(),
         Projector::<Decisions>::boxed(),
+        Projector::<Devices>::boxed(),
+        Projector::<DeviceTokens>::boxed(),
+        Projector::<DeviceShares>::boxed(),
         Projector::<Users>::boxed(),
         Projector::<Sessions>::boxed(),
         Projector::<Tenants>::boxed(),

@@ -18,6 +18,7 @@ pub mod scratch;
 pub mod billing;
 pub mod compute;
 pub mod crm;
+pub mod devices;
 pub mod hosting;
 pub mod identity;
 pub mod trading;

@@ -11,6 +11,7 @@ use chrono::DateTime;
 use domain::billing::{balance::Balance, recharge_code::RechargeCode};
 use domain::compute::{gpu_server::GpuServer, task::Task};
 use domain::crm::{customer::Customer, deal::Deal, lead::Lead};
+use domain::devices::device::Device;
 use domain::hosting::{
     curtailment_run::CurtailmentRun, miner::Miner, miner_command::MinerCommand, site::Site, unique_name::UniqueName,
 };
@@ -48,6 +49,11 @@ fn deal() {
 #[test]
 fn decision() {
     golden::<Decision>();
+}
+
+#[test]
+fn device() {
+    golden::<Device>();
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 pub mod agent;
 pub mod answer;
+pub mod broker;
 pub mod clock;
 pub mod engine;
 pub mod events;
