@@ -6,6 +6,7 @@ mod agents;
 mod auth;
 mod ledger;
 mod logs;
+mod many_tasks;
 mod queue;
 mod real_agents;
 mod recharge;

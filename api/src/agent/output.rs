@@ -109,7 +109,8 @@ fn listen(source: impl Read, level: &'static str, said: &Mutex<Said>) {
             Ok(1..) => {}
             Ok(0) | Err(_) => return,
         }
-        let text = String::from_utf8_lossy(&line);
+        // Not every database can store a character of value 0.
+        let text = String::from_utf8_lossy(&line).replace('\0', "\u{fffd}");
         said.lock().unwrap_or_else(PoisonError::into_inner).add(text.trim_end(), level);
     }
 }

@@ -187,7 +187,7 @@ fn decimal(figure: f64) -> Value {
 }
 
 /// Tells the server what became of a job, until it has heard it or does not want to know.
-async fn tell(client: &Client, held: Held, outcome: Outcome, mut ended: watch::Receiver<bool>) {
+async fn tell(client: &Client, held: Held, mut outcome: Outcome, mut ended: watch::Receiver<bool>) {
     for _ in 0..TELL_TRIES {
         let told = match &outcome {
             Outcome::Completed(result) => client.complete(held, result).await,
@@ -196,6 +196,10 @@ async fn tell(client: &Client, held: Held, outcome: Outcome, mut ended: watch::R
         };
         match told {
             Ok(()) => return,
+            Err(ClientError::Refused { status: 413 | 422, .. }) => {
+                outcome = Outcome::Failed("the result is too large, or holds what cannot be stored".to_owned());
+                continue;
+            }
             Err(error @ ClientError::Refused { .. }) => {
                 tracing::warn!(task = %held.task_id, lease = held.lease, %error, "an outcome is not wanted");
                 return;

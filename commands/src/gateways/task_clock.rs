@@ -1,7 +1,8 @@
 //! The time that tasks wait and run: what they use is captured as it passes, they end when it is over, and they are taken
 //! back from a server that does not run them any more.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,6 +13,7 @@ use domain::compute::gpu_server::GpuServer;
 use domain::compute::task::work::cost;
 use domain::compute::task::{KnownTask, Task, TaskCommand, TaskEvent, TaskRun};
 use domain::event::{DecodeError, Recorded};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::fleet::Fleet;
@@ -32,12 +34,33 @@ const COVERED_AHEAD: TimeDelta = TimeDelta::seconds(30);
 /// The gateway to the clock, for tasks.
 pub struct TaskClock {
     fleet: Arc<Fleet>,
+    /// Wakes who watches a task when something happens to it.
+    bells: Mutex<HashMap<String, Arc<Notify>>>,
 }
 
 impl TaskClock {
     /// Learns from `fleet` what agents run.
     pub fn new(fleet: Arc<Fleet>) -> Self {
-        Self { fleet }
+        Self { fleet, bells: Mutex::default() }
+    }
+
+    fn bells(&self) -> MutexGuard<'_, HashMap<String, Arc<Notify>>> {
+        self.bells.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn bell(&self, id: &str) -> Arc<Notify> {
+        Arc::clone(self.bells().entry(id.to_owned()).or_default())
+    }
+
+    /// Wakes who watches the task; the bell of one that is over is taken down.
+    fn ring(&self, id: &str, notice: Notice) {
+        let mut bells = self.bells();
+        if let Some(bell) = bells.get(id) {
+            bell.notify_one();
+        }
+        if notice == Notice::Ends {
+            bells.remove(id);
+        }
     }
 }
 
@@ -56,7 +79,7 @@ impl Gateway for TaskClock {
     }
 
     fn notice(&self, event: &Recorded) -> Result<Notice, DecodeError> {
-        Ok(event.decode::<Task>()?.map_or(Notice::Continues, |event| match event {
+        let notice = event.decode::<Task>()?.map_or(Notice::Continues, |event| match event {
             TaskEvent::Submitted { .. } | TaskEvent::Retried { .. } => Notice::Begins,
             TaskEvent::Leased { .. }
             | TaskEvent::Started { .. }
@@ -68,11 +91,14 @@ impl Gateway for TaskClock {
             | TaskEvent::TimedOut { .. }
             | TaskEvent::Cancelled { .. }
             | TaskEvent::Deleted { .. } => Notice::Ends,
-        }))
+        });
+        self.ring(&event.aggregate_id, notice);
+        Ok(notice)
     }
 
     async fn perform(&self, bus: &CommandBus, id: &str) -> Result<(), String> {
         loop {
+            let bell = self.bell(id);
             let (task, _) = bus.load::<Task>(id).await.map_err(|error| error.to_string())?;
             let Ok(task) = task.known() else { return Ok(()) };
             let Some(ends_at) = task.ends_at() else { return Ok(()) };
@@ -82,7 +108,8 @@ impl Gateway for TaskClock {
             } else if let Some(run) = &task.run {
                 self.watch(bus, id, task, run, now).await?;
             }
-            tokio::time::sleep(pause(task, ends_at - now)).await;
+            // Something may have happened since the task was loaded; then the bell has rung already.
+            let _ = tokio::time::timeout(pause(task, ends_at - now), bell.notified()).await;
         }
     }
 }

@@ -127,12 +127,16 @@ pub enum GpuServer {
 
 impl ServerDetails {
     fn check(&self) -> Result<(), GpuServerError> {
-        let within = |text: &str, max: usize| (1..=max).contains(&text.trim().chars().count());
+        let within = |text: &str, max: usize| (1..=max).contains(&text.trim().chars().count()) && !text.contains('\0');
         if !within(&self.name, NAME_CHARS_MAX) {
             Err(GpuServerError::NameOutOfRange)
         } else if !within(&self.host, HOST_CHARS_MAX) {
             Err(GpuServerError::HostOutOfRange)
-        } else if self.description.as_ref().is_some_and(|text| text.chars().count() > DESCRIPTION_CHARS_MAX) {
+        } else if self
+            .description
+            .as_ref()
+            .is_some_and(|text| text.chars().count() > DESCRIPTION_CHARS_MAX || text.contains('\0'))
+        {
             Err(GpuServerError::DescriptionOutOfRange)
         } else if !(1..=TASKS_MAX).contains(&self.max_concurrent_tasks) {
             Err(GpuServerError::TasksOutOfRange)

@@ -119,10 +119,9 @@ async fn a_task_runs_from_its_lease_to_its_bill(engine: Engine) {
     agent.client.post(&format!("/api/gpu/agent/tasks/{id}/progress"), progress).await.expect(200);
     user.send(Method::DELETE, &format!("/api/tasks/{id}"), None).await.expect(400);
     agent.beat(&[(&id, lease)]).await.expect(200);
-    let status = server.get_until(&user, &format!("/api/gpu/servers/{}/status", agent.server_id), |answer| {
-        answer.at("/data/running_tasks/0/progress") == 45.5
-    });
-    let status = status.await;
+    let path = format!("/api/gpu/servers/{}/status", agent.server_id);
+    let progressed = |answer: &Answer| answer.at("/data/running_tasks/0/progress") == 45.5;
+    let status = server.get_until(&user, &path, progressed).await;
     assert_eq!(
         status.at("/data/gpu_usage/0"),
         &json!({ "gpu_id": 0, "name": "A", "usage": 85.5,
@@ -131,8 +130,8 @@ async fn a_task_runs_from_its_lease_to_its_bill(engine: Engine) {
     agent.complete(&id, lease).await.expect(200);
     // Told again, because the answer was lost: nothing happens twice.
     agent.complete(&id, lease).await.expect(200);
-    let done = server.get_until(&user, &format!("/api/tasks/{id}"), |answer| answer.at("/data/status") == "completed");
-    let done = done.await;
+    let path = format!("/api/tasks/{id}");
+    let done = server.get_until(&user, &path, |answer| answer.at("/data/status") == "completed").await;
     assert_eq!((done.at("/data/result"), done.at("/data/progress")), (&json!({ "ok": true }), &json!(100.0)));
     let cost = done.at("/data/cost").as_f64().unwrap();
     let paid = server.get_until(&user, "/api/recharge/balance", |answer| answer.at("/data/held") == 0.0).await;
@@ -230,8 +229,9 @@ async fn a_failed_task_costs_nothing() {
     let id = submit(&user, "a", 1, json!({})).await;
     let (_, _, lease) = agent.lease().await.unwrap();
     agent.fail(&id, lease).await.expect(200);
-    let failed = server.get_until(&user, &format!("/api/tasks/{id}"), |answer| answer.at("/data/status") == "failed");
-    assert_eq!(failed.await.at("/data/error_message"), "exit code 1");
+    let path = format!("/api/tasks/{id}");
+    let failed = server.get_until(&user, &path, |answer| answer.at("/data/status") == "failed").await;
+    assert_eq!(failed.at("/data/error_message"), "exit code 1");
     let balance = server.get_until(&user, "/api/recharge/balance", |answer| answer.at("/data/held") == 0.0).await;
     assert_eq!((balance.at("/data/balance"), balance.at("/data/spent")), (&json!(100.0), &json!(0.0)));
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::refusal::TaskError;
-use super::work::{self, MINUTES_ASSUMED, TaskRequest};
+use super::work::{self, MINUTES_ASSUMED, TaskRequest, ZERO};
 use super::{Allowance, FailureCause, Moved, RESULT_BYTES_MAX, TaskCommand, TaskEvent, TaskStatus};
 use crate::compute::scheduling::Needs;
 use crate::metadata::UserId;
@@ -189,8 +189,9 @@ impl KnownTask {
             return Ok(vec![]);
         }
         self.held_by(lease)?;
-        if result.to_string().len() > RESULT_BYTES_MAX {
-            return Err(TaskError::ResultTooLarge);
+        let text = result.to_string();
+        if text.len() > RESULT_BYTES_MAX || text.contains(ZERO) {
+            return Err(TaskError::ResultUnfit);
         }
         Ok(vec![TaskEvent::Completed { lease, result, cost: self.cost(now), moved: self.moved() }])
     }
@@ -200,7 +201,7 @@ impl KnownTask {
             return Ok(vec![]);
         }
         self.held_by(lease)?;
-        let error = error.chars().take(ERROR_CHARS_MAX).collect();
+        let error = error.chars().filter(|c| *c != '\0').take(ERROR_CHARS_MAX).collect();
         Ok(vec![TaskEvent::Failed { lease, cause: FailureCause::Program, error, moved: self.moved() }])
     }
 

@@ -31,8 +31,8 @@ pub enum TaskError {
     ProgressOutOfRange,
     #[error("the lease {0} is not, or no longer, the lease of this task")]
     LeaseLost(u32),
-    #[error("the result is larger than 256 KB")]
-    ResultTooLarge,
+    #[error("the result is larger than 256 KB, or holds a character of value 0")]
+    ResultUnfit,
 }
 
 impl Refusal for TaskError {
@@ -47,7 +47,7 @@ impl Refusal for TaskError {
             | Self::DurationOutOfRange
             | Self::Config(_)
             | Self::ProgressOutOfRange
-            | Self::ResultTooLarge => RefusalKind::Invalid,
+            | Self::ResultUnfit => RefusalKind::Invalid,
             Self::TooMany(_) => RefusalKind::LimitExceeded,
             Self::InsufficientBalance => RefusalKind::InsufficientFunds,
             Self::IllegalState(_) | Self::LeaseLost(_) => RefusalKind::IllegalState,
@@ -69,7 +69,7 @@ impl Refusal for TaskError {
             Self::IllegalState(_) => "task.illegal_state",
             Self::ProgressOutOfRange => "task.progress_out_of_range",
             Self::LeaseLost(_) => "task.lease_lost",
-            Self::ResultTooLarge => "task.result_too_large",
+            Self::ResultUnfit => "task.result_unfit",
         }
     }
 }

@@ -114,6 +114,7 @@ fn impossible_tasks_are_not_submitted() {
         json!({ "timeout_seconds": 1 }),
         json!({ "ttl_seconds": 9 }),
         json!({ "text": "x".repeat(70_000) }),
+        json!({ "text": "a\u{0}b" }),
     ] {
         let refused = Task::default().decide(submit(request(config.clone()), allowance(1_000, 0)), noon());
         assert!(matches!(refused, Err(TaskError::Config(_))), "{config}");

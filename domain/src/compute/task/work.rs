@@ -23,6 +23,8 @@ pub const MINUTES_ASSUMED: u32 = 10;
 /// Longest estimate and longest run: seven days.
 pub const MINUTES_MAX: u32 = 7 * 24 * 60;
 const SECONDS_MAX: u32 = MINUTES_MAX * 60;
+/// As JSON writes the one character that not every database can store.
+pub(super) const ZERO: &str = "\\u0000";
 const COMMAND_WORDS_MAX: usize = 100;
 
 /// What somebody wants done.
@@ -70,8 +72,12 @@ impl Work {
         if !config.is_object() {
             return Err(TaskError::Config("it must be an object"));
         }
-        if config.to_string().len() > CONFIG_BYTES_MAX {
+        let text = config.to_string();
+        if text.len() > CONFIG_BYTES_MAX {
             return Err(TaskError::Config("it is larger than 64 KB"));
+        }
+        if text.contains(ZERO) {
+            return Err(TaskError::Config("it holds a character of value 0"));
         }
         let work: Self = serde_json::from_value(config.clone()).map_err(|_| {
             TaskError::Config(
@@ -109,10 +115,14 @@ impl Work {
 impl TaskRequest {
     pub(super) fn check(&self) -> Result<Work, TaskError> {
         let chars = self.title.trim().chars().count();
-        if chars == 0 || chars > TITLE_CHARS_MAX {
+        if chars == 0 || chars > TITLE_CHARS_MAX || self.title.contains('\0') {
             return Err(TaskError::TitleOutOfRange);
         }
-        if self.description.as_ref().is_some_and(|text| text.chars().count() > DESCRIPTION_CHARS_MAX) {
+        if self
+            .description
+            .as_ref()
+            .is_some_and(|text| text.chars().count() > DESCRIPTION_CHARS_MAX || text.contains('\0'))
+        {
             return Err(TaskError::DescriptionOutOfRange);
         }
         let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';

@@ -19,7 +19,7 @@ pub enum SortBy {
 }
 
 /// Which tasks of a user, and in which order.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
     pub status: Option<&'static str>,
     pub task_type: Option<String>,
