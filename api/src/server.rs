@@ -183,7 +183,7 @@ impl Running {
             market,
             log_lines,
             line_queue,
-            actions_through: actions.through(),
+            actions: actions.progress(),
             tokens: Tokens::new(&secrets),
             sessions: OpenSessions::following(head),
             limits: Limits::new(config.rate_limits == Switch::On),

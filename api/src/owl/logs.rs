@@ -179,8 +179,7 @@ async fn list_user_actions(
 /// where a long log is read for the first time, the list is shown as far as it has come.
 async fn actions_are_followed(server: &Server) -> Result<(), ApiError> {
     let head = server.log().head().await?;
-    let mut through = server.actions_through.clone();
-    let _ = tokio::time::timeout(WAIT_FOR_ACTIONS, through.wait_for(|through| *through >= head)).await;
+    let _ = tokio::time::timeout(WAIT_FOR_ACTIONS, server.actions.reach(head)).await;
     Ok(())
 }
 

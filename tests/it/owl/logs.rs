@@ -8,7 +8,7 @@ use domain::identity::role::Role;
 use domain::metadata::TenantId;
 use serde_json::{Value, json};
 use tests::engine::Engine;
-use tests::server::{Client, TestServer};
+use tests::server::TestServer;
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::accounts::registered;
