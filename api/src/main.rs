@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use api::agent::{self, AgentArguments};
 use api::cli::{self, HistoryCommand, ImportArguments};
 use api::config::{Config, LogFormat};
 use api::log_lines::SystemLines;
@@ -40,6 +41,8 @@ enum Command {
     Serve,
     /// Show the settings in force, secrets masked.
     Config,
+    /// Run tasks on this machine for a server elsewhere.
+    Agent(AgentArguments),
     #[command(flatten)]
     History(HistoryCommand),
     /// Bring data in.
@@ -79,6 +82,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, String> {
     let config = Config::load(arguments.config.as_deref()).map_err(|error| error.to_string())?;
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(config).await,
+        Command::Agent(arguments) => serve_tasks(arguments, &config).await,
         Command::Config => {
             say(&config.shown().map_err(|error| error.to_string())?);
             Ok(ExitCode::SUCCESS)
@@ -134,6 +138,18 @@ async fn serve(config: Config) -> Result<ExitCode, String> {
         served = running.serve(listener, stop) => served.map_err(|error| error.to_string())?,
         () = drained => tracing::warn!("requests were cut off after {} seconds", DRAIN_MAX.as_secs()),
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve_tasks(arguments: AgentArguments, config: &Config) -> Result<ExitCode, String> {
+    write_logs(config, None);
+    let (stopping, stopped) = tokio::sync::watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+    tokio::spawn(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = tokio::signal::ctrl_c() => {} }
+        stopping.send_replace(true);
+    });
+    agent::run(arguments, stopped).await?;
     Ok(ExitCode::SUCCESS)
 }
 

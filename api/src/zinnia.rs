@@ -1,6 +1,11 @@
 //! Zinnia: battery devices and alerts.
 
 pub mod access;
+mod alert_rules;
+pub(crate) mod alert_words;
+mod alerts;
+mod battery;
+mod compat;
 pub mod device_caller;
 mod device_secrets;
 mod device_sessions;
@@ -9,6 +14,10 @@ mod device_tokens;
 mod devices;
 pub mod envelope;
 pub mod known_devices;
+pub(crate) mod live;
+pub(crate) mod mqtt_reports;
+pub(crate) mod notification_preferences;
+pub mod reports;
 pub mod token_usage;
 mod users;
 
@@ -24,4 +33,11 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(device_tokens::routes())
         .merge(device_shares::routes())
         .merge(device_sessions::routes())
+        .merge(alert_rules::routes())
+        .merge(alerts::routes())
+        .merge(notification_preferences::routes())
+        .merge(live::routes())
+        .merge(reports::routes())
+        .merge(battery::routes())
+        .merge(compat::routes())
 }

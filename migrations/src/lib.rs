@@ -36,6 +36,14 @@ pub const MARKET_SQLITE: Schema =
 pub const MARKET_POSTGRES: Schema =
     Schema { name: "market", files: &[("0001_candles.sql", include_str!("../market/postgres/0001_candles.sql"))] };
 
+/// Battery readings on SQLite.
+pub const BATTERY_SQLITE: Schema =
+    Schema { name: "battery", files: &[("0001_readings.sql", include_str!("../battery/sqlite/0001_readings.sql"))] };
+
+/// Battery readings on PostgreSQL.
+pub const BATTERY_POSTGRES: Schema =
+    Schema { name: "battery", files: &[("0001_readings.sql", include_str!("../battery/postgres/0001_readings.sql"))] };
+
 /// Log lines on SQLite.
 pub const LOG_LINES_SQLITE: Schema = Schema {
     name: "log_lines",
@@ -144,8 +152,9 @@ mod tests {
 
     #[test]
     fn files_are_numbered_from_one_without_gaps() {
-        let log = [EVENT_STORE_SQLITE, EVENT_STORE_POSTGRES];
-        for schema in log.into_iter().chain([MARKET_SQLITE, MARKET_POSTGRES, LOG_LINES_SQLITE, LOG_LINES_POSTGRES]) {
+        let log = [EVENT_STORE_SQLITE, EVENT_STORE_POSTGRES, MARKET_SQLITE, MARKET_POSTGRES];
+        let samples = [BATTERY_SQLITE, BATTERY_POSTGRES, LOG_LINES_SQLITE, LOG_LINES_POSTGRES];
+        for schema in log.into_iter().chain(samples) {
             for (number, (file, _)) in (1..).zip(schema.files) {
                 assert!(file.starts_with(&format!("{number:04}_")), "{file} stands at place {number}");
             }

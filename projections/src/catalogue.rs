@@ -5,12 +5,19 @@ use crate::billing::ledger_entries::LedgerEntries;
 use crate::billing::recharge_codes::RechargeCodes;
 use crate::billing::recharge_records::RechargeRecords;
 use crate::billing::revenues::Revenues;
+use crate::compute::gpu_servers::GpuServers;
+use crate::compute::task_counts::TaskCounts;
+use crate::compute::tasks::Tasks;
 use crate::crm::customers::Customers;
 use crate::crm::deals::Deals;
 use crate::crm::leads::Leads;
+use crate::devices::alert_rules::AlertRules;
+use crate::devices::alerts::Alerts;
 use crate::devices::device_shares::DeviceShares;
 use crate::devices::device_tokens::DeviceTokens;
 use crate::devices::devices::Devices;
+use crate::devices::notification_preferences::NotificationPreferences;
+use crate::devices::push_subscriptions::PushSubscriptions;
 use crate::hosting::curtailment_runs::CurtailmentRuns;
 use crate::hosting::curtailment_targets::CurtailmentTargets;
 use crate::hosting::miner_commands::MinerCommands;
@@ -33,6 +40,9 @@ pub fn catalogue() -> Vec<Box<dyn AnyProjector>> {
         Projector::<Balances>::boxed(),
         Projector::<Revenues>::boxed(),
         Projector::<LedgerEntries>::boxed(),
+        Projector::<Tasks>::boxed(),
+        Projector::<TaskCounts>::boxed(),
+        Projector::<GpuServers>::boxed(),
         Projector::<Leads>::boxed(),
         Projector::<Customers>::boxed(),
         Projector::<Deals>::boxed(),
@@ -47,6 +57,10 @@ pub fn catalogue() -> Vec<Box<dyn AnyProjector>> {
         Projector::<Devices>::boxed(),
         Projector::<DeviceTokens>::boxed(),
         Projector::<DeviceShares>::boxed(),
+        Projector::<AlertRules>::boxed(),
+        Projector::<Alerts>::boxed(),
+        Projector::<NotificationPreferences>::boxed(),
+        Projector::<PushSubscriptions>::boxed(),
         Projector::<Users>::boxed(),
         Projector::<Sessions>::boxed(),
         Projector::<Tenants>::boxed(),

@@ -134,6 +134,7 @@ fn status(error: &ApiError) -> (StatusCode, &'static str) {
         (_, ErrorKind::LimitExceeded) => (StatusCode::TOO_MANY_REQUESTS, "TASK_LIMIT_EXCEEDED"),
         (_, ErrorKind::Unavailable) => (StatusCode::SERVICE_UNAVAILABLE, "SERVER_UNAVAILABLE"),
         (_, ErrorKind::Internal) => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR"),
+        ("task.lease_lost" | "agent.session_lost", _) => (StatusCode::CONFLICT, "LEASE_LOST"),
         (_, ErrorKind::AlreadyExists | ErrorKind::IllegalState | ErrorKind::Expired) => {
             (StatusCode::BAD_REQUEST, "INVALID_OPERATION")
         }

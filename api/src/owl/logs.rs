@@ -2,6 +2,7 @@
 
 mod download;
 mod query;
+mod tasks;
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
@@ -31,7 +32,11 @@ const PAGE_SIZE_MAX: u64 = 200;
 const WAIT_FOR_ACTIONS: Duration = Duration::from_secs(2);
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list_system_lines)).routes(routes!(list_user_actions)).merge(download::routes())
+    OpenApiRouter::new()
+        .routes(routes!(list_system_lines))
+        .routes(routes!(list_user_actions))
+        .merge(tasks::routes())
+        .merge(download::routes())
 }
 
 #[derive(Deserialize)]

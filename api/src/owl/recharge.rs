@@ -3,12 +3,16 @@
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use data_encoding::HEXLOWER;
+use domain::billing::balance::{Balance, BalanceEvent};
 use domain::billing::recharge_code::{RechargeCode, RechargeCodeCommand, RechargeCodeEvent};
+use domain::log::CommandKey;
 use futures::{StreamExt, TryStreamExt, stream};
 use projections::Paging;
 use projections::billing::recharge_codes::{self, CodeStatus};
 use projections::billing::{balances, recharge_records};
-use rand::RngExt;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -22,12 +26,15 @@ use crate::as_of::Lists;
 use crate::auth::{Admin, Caller};
 use crate::error::{ApiError, ErrorKind};
 use crate::extract::{Body, Path, Query};
+use crate::request::RequestContext;
 
 /// The 32 symbols of Crockford's Base32: twelve of them are 60 bits. Codes are read aloud and typed, so what looks like
 /// something else is read as that: `O` as 0, `I` and `L` as 1; `U` is none of them.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const CODE_CHARS: usize = 12;
 const BATCH_MAX: usize = 1_000;
+/// Credits among which that of a redemption is looked for.
+const CREDITS_LOOKED_AT_MAX: usize = 256;
 /// Codes issued at the same time: they share the flushes of the log.
 const AT_ONCE: usize = 128;
 
@@ -84,15 +91,15 @@ async fn create_codes(
     if body.description.as_ref().is_some_and(|text| text.chars().count() > 500) {
         return Err(ApiError::field("description", "must have at most 500 characters"));
     }
-    let issuing = (0..body.batch_size).map(|_| issue(&app, &caller, &body));
+    let issuing = (0..body.batch_size).map(|n| issue(&app, &caller, &body, n));
     let codes: Vec<NewCodeOut> = stream::iter(issuing).buffered(AT_ONCE).try_collect().await?;
     app.settled(&caller.request).await;
     let total_amount = Amount(codes.iter().map(|code| code.amount.0).sum());
     Ok(envelope::ok(CodesOut { total_generated: codes.len(), total_amount, codes }))
 }
 
-async fn issue(app: &Server, caller: &Caller, body: &CreateCodesBody) -> Result<NewCodeOut, ApiError> {
-    let code = new_code();
+async fn issue(app: &Server, caller: &Caller, body: &CreateCodesBody, n: usize) -> Result<NewCodeOut, ApiError> {
+    let code = new_code(app, &caller.request, n);
     let command = RechargeCodeCommand::Issue {
         code_id: app.clock().new_id(),
         prefix: code.chars().take("OWL-XXXX".len()).collect(),
@@ -207,12 +214,28 @@ async fn redeem(app: &Server, caller: &Caller, code: &str) -> Result<RedeemOut, 
     let Some(RechargeCodeEvent::Redeemed { amount, redemption_id, .. }) = receipt.events.first() else {
         return Err(ApiError::internal(&"a redemption without its event"));
     };
-    let new_balance = balances::of(&app.models.read, caller.user.tenant, caller.user.id).await?;
+    let new_balance = balance_after(app, caller, receipt.position, *redemption_id).await?;
     Ok(RedeemOut {
         amount: Amount(*amount),
         new_balance: Amount(new_balance),
         recharge_record_id: redemption_id.to_string(),
     })
+}
+
+/// What the credit for a redemption led to. It stands shortly after the redemption in the log, whose newest events are
+/// in memory; the list of balances knows it as well, but has to be read.
+async fn balance_after(app: &Server, caller: &Caller, redeemed_at: u64, redemption: Uuid) -> Result<Decimal, ApiError> {
+    let user = caller.user.id.to_string();
+    let page = app.log().read_all(redeemed_at, &["balance"], CREDITS_LOOKED_AT_MAX).await?;
+    for event in page.events.iter().filter(|event| *event.aggregate_id == *user) {
+        let entry = event.decode::<Balance>().ok().flatten();
+        if let Some(BalanceEvent::Credited { balance_after, redemption_id, .. }) = entry
+            && redemption_id == redemption
+        {
+            return Ok(balance_after);
+        }
+    }
+    Ok(balances::of(&app.models.read, caller.user.tenant, caller.user.id).await?)
 }
 
 #[derive(Deserialize)]
@@ -288,9 +311,14 @@ fn code_status(word: &str) -> Result<CodeStatus, ApiError> {
     }
 }
 
-/// `OWL-XXXX-XXXX-XXXX`, every character from the operating system's cryptographic source.
-fn new_code() -> String {
-    let mut rng = rand::rng();
+/// `OWL-XXXX-XXXX-XXXX`, every character from a cryptographic source. Codes are stored nowhere, so those of a request
+/// under a key come from the key and the server's secret: repeated, it is answered with the same codes.
+fn new_code(app: &Server, request: &RequestContext, n: usize) -> String {
+    let of_key = |key: &CommandKey| {
+        let parts: [&[u8]; 4] = [request.tenant.0.as_bytes(), key.key.as_bytes(), &key.fingerprint, &n.to_be_bytes()];
+        app.secrets.fingerprint("recharge-code/issue", &parts)
+    };
+    let mut rng = StdRng::from_seed(request.key.as_ref().map_or_else(rand::random, of_key));
     let mut code = String::from("OWL");
     for place in 0..CODE_CHARS {
         if place % 4 == 0 {

@@ -32,6 +32,8 @@ impl Process for ConfirmUsernameOnUse {
                 | UserEvent::ProfileChanged { .. }
                 | UserEvent::PasswordChanged { .. }
                 | UserEvent::RoleChanged { .. }
+                | UserEvent::PlanChanged { .. }
+                | UserEvent::CustomerChanged { .. }
                 | UserEvent::Deactivated
                 | UserEvent::Activated
                 | UserEvent::SignInFailed { .. }

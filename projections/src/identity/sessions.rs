@@ -61,6 +61,8 @@ impl Projection for Sessions {
             | UserEvent::ProfileChanged { .. }
             | UserEvent::PasswordChanged { .. }
             | UserEvent::RoleChanged { .. }
+            | UserEvent::PlanChanged { .. }
+            | UserEvent::CustomerChanged { .. }
             | UserEvent::Deactivated
             | UserEvent::Activated
             | UserEvent::SignInFailed { .. }
@@ -100,6 +102,8 @@ impl Projection for Sessions {
             | UserEvent::ProfileChanged { .. }
             | UserEvent::PasswordChanged { .. }
             | UserEvent::RoleChanged { .. }
+            | UserEvent::PlanChanged { .. }
+            | UserEvent::CustomerChanged { .. }
             | UserEvent::Deactivated
             | UserEvent::Activated
             | UserEvent::SignInFailed { .. }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use domain::event::{DecodeError, Recorded};
+use domain::identity::plan::Plan;
 use domain::identity::role::Role;
 use domain::identity::user::{User, UserEvent, user_id};
 use domain::identity::username::claim_id;
@@ -17,7 +18,7 @@ use crate::projection::Projection;
 
 /// One person.
 #[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
-#[sea_orm(table_name = "users_v1")]
+#[sea_orm(table_name = "users_v2")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: String,
@@ -31,6 +32,10 @@ pub struct Model {
     pub name: Option<String>,
     /// Storage name of the role.
     pub role: String,
+    /// Name of the plan; none until one was given.
+    pub plan: Option<String>,
+    /// The customer whose person the user is.
+    pub customer_id: Option<i64>,
     pub is_active: bool,
     /// A JSON object.
     pub metadata: String,
@@ -52,6 +57,17 @@ impl Model {
     /// When the column does not hold the storage name of one.
     pub fn role(&self) -> Result<Role, DbErr> {
         self.role.parse().map_err(|error| DbErr::Type(format!("users: {error}")))
+    }
+
+    /// The plan: the one that was given, else the one of the role.
+    ///
+    /// # Errors
+    /// When a column does not hold a known name.
+    pub fn plan(&self) -> Result<Plan, DbErr> {
+        match &self.plan {
+            Some(name) => Plan::named(name).ok_or_else(|| DbErr::Type(format!("users: no plan {name}"))),
+            None => Ok(Plan::of_role(self.role()?)),
+        }
     }
 
     /// The user's id.
@@ -86,7 +102,7 @@ impl Projection for Users {
     type Event = UserEvent;
 
     const NAME: &'static str = "users";
-    const TABLE: &'static str = "users_v1";
+    const TABLE: &'static str = "users_v2";
     const CONSUMES: &'static [&'static str] = &["user"];
 
     fn decode(recorded: &Recorded) -> Result<Option<UserEvent>, DecodeError> {
@@ -112,6 +128,8 @@ impl Projection for Users {
                 username_claim: username.as_deref().map(claim_id),
                 name: name.clone(),
                 role: role.name().to_owned(),
+                plan: None,
+                customer_id: None,
                 is_active: true,
                 metadata: "{}".to_owned(),
                 last_login_at: None,
@@ -133,6 +151,12 @@ impl Projection for Users {
             }),
             UserEvent::RoleChanged { role } => {
                 row.map(|row| Model { role: role.name().to_owned(), updated_at: at, ..row })
+            }
+            UserEvent::PlanChanged { plan } => {
+                row.map(|row| Model { plan: Some(plan.name().to_owned()), updated_at: at, ..row })
+            }
+            UserEvent::CustomerChanged { customer_id } => {
+                row.map(|row| Model { customer_id: *customer_id, updated_at: at, ..row })
             }
             UserEvent::Deactivated => row.map(|row| Model { is_active: false, updated_at: at, ..row }),
             UserEvent::Activated => row.map(|row| Model { is_active: true, updated_at: at, ..row }),

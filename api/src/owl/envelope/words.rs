@@ -14,6 +14,10 @@ pub(super) fn message(error: &ApiError) -> &str {
         | "recharge_code.expired"
         | "recharge_code.deactivated"
         | "recharge_code.redeemed_before" => "充值码无效、已使用或已过期",
+        "task.lease_lost" => "任务租约已失效",
+        "agent.session_lost" => "服务器会话已失效，请重新注册",
+        "agent.token_shown_once" => "令牌只显示一次，请重新生成",
+        "task.insufficient_balance" | "balance.insufficient" => "余额不足，请先充值",
         "user.already_registered" => "邮箱已被注册",
         "username.taken" => "用户名已被使用",
         "auth.invalid_credentials" => "邮箱或密码错误",
@@ -49,6 +53,7 @@ pub(super) fn field_of(code: &str) -> Option<(&'static str, &'static str)> {
 /// What is wrong with one field.
 pub(super) fn of_field<'a>(code: &str, message: &'a str) -> Cow<'a, str> {
     match code {
+        "task.config_invalid" => "任务配置不正确".into(),
         "user.email_invalid" => "邮箱格式不正确".into(),
         "user.username_invalid" => "用户名必须有3到50个字母、数字、_、. 或 -".into(),
         "user.name_out_of_range" => "姓名长度必须在1到100之间".into(),
