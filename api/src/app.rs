@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use commands::gateways::fleet::Fleet;
-use commands::gateways::log_lines::{LineQueue, LogLines};
+use commands::gateways::log_lines::{ActionProgress, LineQueue, LogLines};
 use commands::gateways::market::MarketData;
 use commands::gateways::notifications::Outside;
 use commands::gateways::readings::BatteryReadings;
@@ -45,7 +45,7 @@ pub struct Server {
     /// Where new ones are handed in.
     pub line_queue: LineQueue,
     /// How far events have become lines that say who did what.
-    pub actions_through: watch::Receiver<u64>,
+    pub actions: ActionProgress,
     pub statuses: watch::Receiver<Arc<Statuses>>,
     pub secrets: Secrets,
     pub tokens: Tokens,

@@ -198,7 +198,7 @@ impl Running {
             submissions: Turns::new(),
             log_lines,
             line_queue,
-            actions_through: actions.through(),
+            actions: actions.progress(),
             tokens: Tokens::new(&secrets),
             sessions: OpenSessions::following(head),
             limits: Limits::new(&config),

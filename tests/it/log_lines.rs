@@ -145,11 +145,12 @@ async fn kept_as_it_was(engine: Engine) {
         request_id: Some(Uuid::from_u128(5)),
         user: Some(user(6)),
         task: Some(task),
-        ..NewLine::new(start(), tenant, Source::Task, Level::Warning, "任务 超时: 100% _of_ 'it'")
+        ..NewLine::new(start(), tenant, Source::Task, Level::Warning, "任务 超时: 100% _of_ 'it' สวัสดี हिन्दी")
     };
     kept.lines.append(vec![full.clone()], None).await.unwrap();
     let filter = LineFilter { task: Some(task), ..LineFilter::all(tenant, Source::Task) };
-    for search in [None, Some("超时"), Some("任"), Some("100 IT"), Some("x")] {
+    for search in [None, Some("超时"), Some("任"), Some("100 IT"), Some("x"), Some("สวัสดี"), Some("हिन्दी")]
+    {
         let filter = LineFilter { search: search.map(str::to_owned), ..filter.clone() };
         let page = kept.lines.page(&filter, 0, 10).await.unwrap();
         assert_eq!(page.lines.iter().map(|line| &line.line).collect::<Vec<_>>(), [&full], "{search:?}");

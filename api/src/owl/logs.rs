@@ -2,6 +2,7 @@
 
 mod download;
 mod query;
+mod tasks;
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
@@ -31,7 +32,11 @@ const PAGE_SIZE_MAX: u64 = 200;
 const WAIT_FOR_ACTIONS: Duration = Duration::from_secs(2);
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list_system_lines)).routes(routes!(list_user_actions)).merge(download::routes())
+    OpenApiRouter::new()
+        .routes(routes!(list_system_lines))
+        .routes(routes!(list_user_actions))
+        .merge(tasks::routes())
+        .merge(download::routes())
 }
 
 #[derive(Deserialize)]
@@ -167,21 +172,20 @@ async fn list_user_actions(
         search: search(query.search)?,
         ..LineFilter::all(caller.user.tenant, Source::Action)
     };
-    actions_are_followed(&app).await?;
+    let followed = actions_are_followed(&app).await?;
     let paging = paging(query.page, query.page_size);
-    let page = app.log_lines.page(&filter, paging.offset(), paging.per_page).await?;
+    let mut page = app.log_lines.page(&filter, paging.offset(), paging.per_page).await?;
+    page.total_is_exact &= followed;
     let ids = page.lines.iter().filter_map(|line| line.line.user).collect::<Vec<_>>();
     let names = users::names(&app.models.read, caller.user.tenant, &ids).await?;
     Ok(shown(page, paging, |line| ActionOut::of(line, &names)))
 }
 
-/// Waits until everything that is in the log now is among the actions. When that takes too long, which it does only
-/// where a long log is read for the first time, the list is shown as far as it has come.
-async fn actions_are_followed(server: &Server) -> Result<(), ApiError> {
+/// Waits until everything that is in the log now is among the actions. False when that takes too long, which it does
+/// only where a long log is read for the first time.
+async fn actions_are_followed(server: &Server) -> Result<bool, ApiError> {
     let head = server.log().head().await?;
-    let mut through = server.actions_through.clone();
-    let _ = tokio::time::timeout(WAIT_FOR_ACTIONS, through.wait_for(|through| *through >= head)).await;
-    Ok(())
+    Ok(tokio::time::timeout(WAIT_FOR_ACTIONS, server.actions.reach(head)).await.is_ok())
 }
 
 fn paging(page: Option<u64>, page_size: Option<u64>) -> Paging {

@@ -318,10 +318,10 @@ fn new_code(app: &Server, request: &RequestContext, n: usize) -> String {
         let parts: [&[u8]; 4] = [request.tenant.0.as_bytes(), key.key.as_bytes(), &key.fingerprint, &n.to_be_bytes()];
         app.secrets.fingerprint("recharge-code/issue", &parts)
     };
-    code_of(StdRng::from_seed(request.key.as_ref().map_or_else(rand::random, of_key)))
+    drawn(StdRng::from_seed(request.key.as_ref().map_or_else(rand::random, of_key)))
 }
 
-fn code_of(mut rng: StdRng) -> String {
+fn drawn(mut rng: StdRng) -> String {
     let mut code = String::from("OWL");
     for place in 0..CODE_CHARS {
         if place % 4 == 0 {
@@ -357,7 +357,7 @@ mod tests {
 
     #[test]
     fn a_code_has_the_documented_form_and_sixty_bits() {
-        let codes: HashSet<String> = (0..2_000).map(|_| code_of(StdRng::from_seed(rand::random()))).collect();
+        let codes: HashSet<String> = (0..2_000).map(|_| drawn(StdRng::from_seed(rand::random()))).collect();
         assert_eq!(codes.len(), 2_000);
         for code in &codes {
             let groups: Vec<&str> = code.split('-').collect();

@@ -2,7 +2,9 @@
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
+use projections::Paging;
 use projections::billing::balances;
+use projections::compute::{task_counts, tasks};
 use projections::identity::users;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -57,7 +59,6 @@ struct CurrentUserOut {
     #[serde(flatten)]
     user: UserOut,
     balance: Amount,
-    /// Nobody has tasks yet: they come with the task queue.
     total_tasks: u64,
 }
 
@@ -75,7 +76,8 @@ async fn shown(server: &Server, caller: &Caller) -> Result<CurrentUserOut, ApiEr
     let user = users::find(db, tenant, id).await?;
     let user = UserOut::of(user.ok_or_else(ApiError::not_found)?)?;
     let balance = balances::of(db, tenant, id).await?;
-    Ok(CurrentUserOut { user, balance: Amount(balance), total_tasks: 0 })
+    let total_tasks = task_counts::count(db, tenant, id, None, None).await?;
+    Ok(CurrentUserOut { user, balance: Amount(balance), total_tasks })
 }
 
 /// What is missing stays as it is.
@@ -112,4 +114,38 @@ async fn change_password(
     let passwords = (body.current_password, body.new_password);
     own_account::change_password(&app, &caller, passwords, Policy::Owl).await?;
     Ok(envelope::ok(Value::Null))
+}
+
+/// What the user's tasks came to.
+#[derive(Serialize, ToSchema)]
+struct UserStatsOut {
+    total_tasks: u64,
+    completed_tasks: u64,
+    /// Failed or timed out.
+    failed_tasks: u64,
+    /// What tasks cost, refunds taken off.
+    total_cost: Amount,
+    current_balance: Amount,
+    /// When the newest task was submitted.
+    last_task_date: Option<DateTime<Utc>>,
+}
+
+#[utoipa::path(get, path = "/api/users/stats", operation_id = "get_user_stats",
+    responses((status = 200, body = Envelope<UserStatsOut>)))]
+async fn get_user_stats(
+    State(app): State<App>,
+    SignedIn(caller): SignedIn,
+) -> Result<Envelope<UserStatsOut>, ApiError> {
+    let (db, tenant, id) = (&app.models.read, caller.user.tenant, caller.user.id);
+    let count = |status: Option<&'static str>| task_counts::count(db, tenant, id, status, None);
+    let figures = balances::figures(db, tenant, id).await?;
+    let newest = tasks::list(db, tenant, id, &tasks::Wanted::default(), Paging { page: 1, per_page: 1 }).await?;
+    Ok(envelope::ok(UserStatsOut {
+        total_tasks: count(None).await?,
+        completed_tasks: count(Some("completed")).await?,
+        failed_tasks: count(Some("failed")).await? + count(Some("timed_out")).await?,
+        total_cost: Amount(figures.spent),
+        current_balance: Amount(figures.balance),
+        last_task_date: newest.rows.first().map(|task| task.created_at),
+    }))
 }

@@ -21,7 +21,7 @@ use domain::metadata::{TenantId, UserId};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-pub use actions::UserActions;
+pub use actions::{ActionProgress, UserActions};
 pub use pages::{LinePage, MATCHES_MAX, StoredLines};
 pub use queue::{LineQueue, LineWriter, Retention};
 pub use words::words;

@@ -8,6 +8,8 @@ use tests::engine::Engine;
 use tests::server::TestServer;
 
 use super::accounts::registered;
+use super::agents::{Puppet, submit};
+use super::top_up;
 
 #[tokio::test]
 async fn settings_are_events_and_in_force_at_once_sqlite() {
@@ -146,4 +148,84 @@ async fn nobody_manages_above_themselves_and_a_refused_change_changes_nothing() 
     grace.get("/api/admin/users").await.expect(403);
     assert_eq!(server.head().await, head, "nothing was appended");
     ada.put(&of_grace, json!({ "balance": 5, "is_active": false })).await.expect(200);
+}
+
+#[tokio::test]
+async fn figures_are_what_happened_sqlite() {
+    figures(Engine::Sqlite).await;
+}
+#[tokio::test]
+async fn figures_are_what_happened_postgres() {
+    figures(Engine::Postgres).await;
+}
+async fn figures(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let admin = server.admin(Surface::Owl);
+    let (ada, agent) = (registered(&server, "ada").await, Puppet::connect(&server, 4).await);
+    let none = ada.get("/api/users/stats").await.expect(200);
+    assert_eq!(
+        none.at("/data"),
+        &json!({ "total_tasks": 0, "completed_tasks": 0, "failed_tasks": 0, "total_cost": 0.0,
+            "current_balance": 0.0, "last_task_date": null })
+    );
+    top_up(&admin, &ada, "100.5").await;
+    let id = submit(&ada, "first", 1, json!({})).await;
+    let second = submit(&ada, "second", 1, json!({})).await;
+    let (leased, _, lease) = agent.lease().await.unwrap();
+    assert_eq!(leased, id);
+    let stats = admin.get("/api/admin/stats").await.expect(200);
+    assert_eq!(
+        stats.at("/data"),
+        &json!({ "total_users": 2, "active_users": 2, "total_tasks": 2, "running_tasks": 1, "completed_tasks": 0,
+            "failed_tasks": 0, "total_gpu_servers": 1, "online_gpu_servers": 1, "total_revenue": 100.5 })
+    );
+    agent.complete(&id, lease).await.expect(200);
+    let done = server.get_until(&ada, "/api/users/stats", |answer| answer.at("/data/completed_tasks") == 1).await;
+    assert_eq!(done.at("/data/total_tasks"), 2);
+    let newest = ada.get(&format!("/api/tasks/{second}")).await.expect(200);
+    assert_eq!(done.at("/data/last_task_date"), newest.at("/data/created_at"));
+    let paid = server.get_until(&ada, "/api/recharge/balance", |answer| answer.at("/data/held") == 0.0).await;
+    let stats = ada.get("/api/users/stats").await.expect(200);
+    assert_eq!(stats.at("/data/total_cost"), paid.at("/data/spent"));
+    assert_eq!(stats.at("/data/current_balance"), paid.at("/data/balance"));
+    assert_eq!(ada.get("/api/users/me").await.expect(200).at("/data/total_tasks"), 2);
+    let listed = admin.get("/api/admin/users?search=ada").await.expect(200);
+    assert_eq!(listed.at("/items/0/total_tasks"), 2);
+    ada.get("/api/admin/stats").await.expect(403);
+    server.anonymous().get("/api/admin/stats").await.expect(401);
+    server.anonymous().get("/api/users/stats").await.expect(401);
+}
+
+#[tokio::test]
+async fn maintenance_refuses_new_work_of_users_and_says_why() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let admin = server.admin(Surface::Owl);
+    let ada = registered(&server, "ada").await;
+    top_up(&admin, &ada, "100").await;
+    let id = submit(&ada, "before", 1, json!({})).await;
+    ada.send(reqwest::Method::POST, &format!("/api/tasks/{id}/cancel"), None).await.expect(200);
+    let notice = json!({ "maintenance_mode": true, "maintenance_notice": "升级驱动，18:00 恢复" });
+    admin.put("/api/admin/config", notice).await.expect(200);
+    let head = server.head().await;
+    let task = json!({ "title": "a", "task_type": "training" });
+    for refused in [
+        ada.post("/api/tasks", task.clone()).await.expect(503),
+        ada.send(reqwest::Method::POST, &format!("/api/tasks/{id}/retry"), None).await.expect(503),
+    ] {
+        assert_eq!(
+            (refused.at("/error_code"), refused.at("/message"), refused.at("/details/maintenance_mode")),
+            (&json!("SERVER_UNAVAILABLE"), &json!("升级驱动，18:00 恢复"), &json!(true))
+        );
+        assert_eq!(refused.header("retry-after"), "60");
+    }
+    assert_eq!(server.head().await, head, "nothing was appended");
+    ada.get("/api/tasks").await.expect(200);
+    super::accounts::signed_in(&server, "ada", "password123").await;
+    admin
+        .put("/api/admin/config", json!({ "maintenance_mode": false, "max_concurrent_tasks_per_user": 1 }))
+        .await
+        .expect(200);
+    ada.post("/api/tasks", task.clone()).await.expect(200);
+    let too_many = ada.post("/api/tasks", task).await.expect(429);
+    assert_eq!(too_many.at("/error_code"), "TASK_LIMIT_EXCEEDED");
 }

@@ -8,10 +8,11 @@ use domain::identity::role::Role;
 use domain::metadata::TenantId;
 use serde_json::{Value, json};
 use tests::engine::Engine;
-use tests::server::{Client, TestServer};
+use tests::server::TestServer;
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::accounts::registered;
+use super::agents::{Puppet, rich, submit};
 
 fn line(n: i64, level: Level, message: &str) -> NewLine {
     // 2024-01-15, one a minute.
@@ -204,4 +205,42 @@ async fn odd_questions_are_refused() {
     admin.get("/api/logs/system?search=%00").await.expect(422);
     admin.get("/api/logs/system?page=99999999999999999999").await.expect(422);
     assert_eq!(admin.get("/api/logs/system?page=999999999&page_size=9999").await.expect(200).at("/page_size"), 200);
+}
+
+#[tokio::test]
+async fn what_a_task_says_is_read_by_its_owner_sqlite() {
+    what_a_task_says(Engine::Sqlite).await;
+}
+#[tokio::test]
+async fn what_a_task_says_is_read_by_its_owner_postgres() {
+    what_a_task_says(Engine::Postgres).await;
+}
+async fn what_a_task_says(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let (user, agent) = (rich(&server).await, Puppet::connect(&server, 4).await);
+    let other = Puppet::connect(&server, 4).await;
+    let id = submit(&user, "a", 1, json!({})).await;
+    let (_, _, lease) = agent.lease().await.unwrap();
+    let path = format!("/api/gpu/agent/tasks/{id}/logs");
+    let said = |lease: u64, level: &str, message: &str| json!({ "lease": lease, "lines": [{ "level": level, "message": message }, { "level": "INFO", "message": "on" }] });
+    let kept = agent.client.post(&path, said(lease, "ERROR", "显存不足")).await.expect(200);
+    assert_eq!((kept.at("/data/kept"), kept.at("/data/dropped")), (&json!(2), &json!(0)));
+    other.client.post(&path, said(lease, "INFO", "not its task")).await.expect(400);
+    agent.client.post(&path, said(lease + 1, "INFO", "not its lease")).await.expect(400);
+    agent.client.post(&path, said(lease, "LOUD", "x")).await.expect(422);
+    user.post(&path, said(lease, "INFO", "no agent")).await.expect(401);
+    let lines = user.get(&format!("/api/logs/tasks/{id}")).await.expect(200);
+    assert_eq!(messages(&lines), ["on", "显存不足"]);
+    assert_eq!((lines.at("/items/1/level"), lines.at("/items/1/task_id")), (&json!("ERROR"), &json!(id)));
+    let found = user.get(&format!("/api/logs/tasks/{id}?level=ERROR&search=%E6%98%BE%E5%AD%98")).await.expect(200);
+    assert_eq!(found.at("/total"), 1);
+    assert_eq!(server.admin(Surface::Owl).get(&format!("/api/logs/tasks/{id}")).await.expect(200).at("/total"), 2);
+    let stranger = server.signed_in(Surface::Owl, Role::Owner, TenantId(tests::fresh_id()));
+    for nobody in [server.user(Surface::Owl), stranger] {
+        nobody.get(&format!("/api/logs/tasks/{id}")).await.expect(404);
+    }
+    server.anonymous().get(&format!("/api/logs/tasks/{id}")).await.expect(401);
+    user.get("/api/logs/tasks/7").await.expect(404);
+    agent.complete(&id, lease).await.expect(200);
+    agent.client.post(&path, said(lease, "INFO", "too late")).await.expect(400);
 }

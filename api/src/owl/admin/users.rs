@@ -9,6 +9,7 @@ use domain::identity::user::{Administrator, User, UserCommand, UserError};
 use domain::metadata::UserId;
 use projections::Paging;
 use projections::billing::balances;
+use projections::compute::task_counts;
 use projections::identity::users::{self, UserFilter};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,7 @@ struct ManagedUserOut {
     #[serde(flatten)]
     user: UserOut,
     balance: Amount,
+    total_tasks: u64,
 }
 
 #[utoipa::path(get, path = "/api/admin/users", operation_id = "list_users",
@@ -62,14 +64,16 @@ async fn list_users(
     let roles = query.role.as_deref().filter(|role| !role.is_empty()).map(roles).transpose()?.unwrap_or_default();
     let search = query.search.filter(|search| !search.trim().is_empty());
     let filter = UserFilter { roles, is_active: query.is_active, search };
-    let (db, tenant) = (lists.of(&["users", "balances"]).await?, caller.user.tenant);
+    let (db, tenant) = (lists.of(&["users", "balances", "task_counts"]).await?, caller.user.tenant);
     let page = users::list(&db, tenant, &filter, Paging::new(query.page, query.page_size, 20, 100)).await?;
     let ids = page.rows.iter().map(users::Model::user_id).collect::<Result<Vec<_>, _>>()?;
     let balances = balances::of_users(&db, tenant, &ids).await?;
+    let tasks = task_counts::of_users(&db, tenant, &ids).await?;
     let (total, paging) = (page.total, page.paging);
     let rows = page.rows.into_iter().map(|row| {
         let balance = Amount(balances.get(&row.id).copied().unwrap_or_default());
-        Ok(ManagedUserOut { user: UserOut::of(row)?, balance })
+        let total_tasks = tasks.get(&row.id).copied().unwrap_or_default();
+        Ok(ManagedUserOut { user: UserOut::of(row)?, balance, total_tasks })
     });
     let rows = rows.collect::<Result<Vec<_>, ApiError>>()?;
     Ok(envelope::page(projections::Page { rows, total, paging }, |user| user))
@@ -192,5 +196,6 @@ async fn shown(server: &Server, caller: &Caller, id: UserId) -> Result<ManagedUs
     let (db, tenant) = (&server.models.read, caller.user.tenant);
     let user = users::find(db, tenant, id).await?.ok_or_else(ApiError::not_found)?;
     let balance = Amount(balances::of(db, tenant, id).await?);
-    Ok(ManagedUserOut { user: UserOut::of(user)?, balance })
+    let total_tasks = task_counts::count(db, tenant, id, None, None).await?;
+    Ok(ManagedUserOut { user: UserOut::of(user)?, balance, total_tasks })
 }

@@ -64,8 +64,8 @@ async fn download_lines(
         before: Some(end(day)),
         ..LineFilter::all(caller.user.tenant, source)
     };
-    if source == Source::Action {
-        actions_are_followed(&app).await?;
+    if source == Source::Action && !actions_are_followed(&app).await? {
+        return Err(ApiError::unavailable(&"a file of actions that are not all followed yet"));
     }
     // The first piece is read before the answer begins, so that a fault still is an answer.
     let first = piece(&app, &filter, format, 0).await?;

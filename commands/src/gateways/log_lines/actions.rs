@@ -16,7 +16,11 @@ use tokio::sync::watch;
 use super::{Level, LinesFault, LogLines, NewLine, Reached, Source};
 
 const READER: &str = "user_actions";
-const EVENTS_PER_PAGE: usize = 2_000;
+const EVENTS_PER_PAGE: usize = 1_000;
+/// Pause between pages that nobody waits for: commands come first, lines may come later.
+const PACE: Duration = Duration::from_millis(200);
+/// How often a server that does not lead looks how far the leader has come.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(50);
 const PAUSE_AFTER_FAULT: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -25,25 +29,50 @@ pub struct UserActions {
     log: Arc<dyn Log>,
     lines: Arc<dyn LogLines>,
     through: watch::Sender<u64>,
+    wanted: watch::Receiver<u64>,
+    progress: ActionProgress,
+}
+
+/// How far actions have been followed. Cheap to clone.
+#[derive(Clone)]
+pub struct ActionProgress {
+    through: watch::Receiver<u64>,
+    wanted: Arc<watch::Sender<u64>>,
+}
+
+impl ActionProgress {
+    /// Returns when everything up to `position` is among the lines.
+    pub async fn reach(&self, position: u64) {
+        self.wanted.send_if_modified(|wanted| {
+            let further = position > *wanted;
+            *wanted = position.max(*wanted);
+            further
+        });
+        // When nobody follows any more the server is shutting down.
+        let _ = self.through.clone().wait_for(|through| *through >= position).await;
+    }
 }
 
 impl UserActions {
     /// Actions of `log`, kept in `lines`.
     pub fn new(log: Arc<dyn Log>, lines: Arc<dyn LogLines>) -> Self {
-        Self { log, lines, through: watch::Sender::new(0) }
+        let (through, wanted) = (watch::Sender::new(0), watch::Sender::new(0));
+        let asked = wanted.subscribe();
+        let progress = ActionProgress { through: through.subscribe(), wanted: Arc::new(wanted) };
+        Self { log, lines, through, wanted: asked, progress }
     }
 
     /// How far it has come.
-    pub fn through(&self) -> watch::Receiver<u64> {
-        self.through.subscribe()
+    pub fn progress(&self) -> ActionProgress {
+        self.progress.clone()
     }
 
     /// Follows the log for ever; keeps lines while `leading`, and otherwise looks how far the leader has come.
-    pub async fn run(self, leading: watch::Receiver<bool>) {
+    pub async fn run(mut self, leading: watch::Receiver<bool>) {
         loop {
             let leads = *leading.borrow();
             match self.step(leads).await {
-                Ok(true) => {}
+                Ok(true) => self.pace().await,
                 Ok(false) => {
                     let through = *self.through.borrow();
                     let _ = tokio::time::timeout(IDLE, self.log.grown(through)).await;
@@ -56,12 +85,18 @@ impl UserActions {
         }
     }
 
+    /// Waits a little, unless somebody waits for what comes next.
+    async fn pace(&mut self) {
+        let through = *self.through.borrow();
+        let _ = tokio::time::timeout(PACE, self.wanted.wait_for(|wanted| *wanted > through)).await;
+    }
+
     /// Keeps the next page of events. False at the end of the log.
     async fn step(&self, leading: bool) -> Result<bool, LinesFault> {
         let from = self.lines.reached(READER).await?;
         self.through.send_replace(from);
         if !leading {
-            tokio::time::sleep(PAUSE_AFTER_FAULT).await;
+            tokio::time::sleep(FOLLOW_INTERVAL).await;
             return Ok(true);
         }
         let page =

@@ -1,5 +1,6 @@
 //! Log lines in an SQLite file of their own: they come in bulk, which must not hold up the log.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -96,7 +97,8 @@ fn append(transaction: &Transaction, lines: &[NewLine], reached: Option<Reached>
             user.map(|id| id.as_bytes().to_vec()),
             line.task.map(|id| id.as_bytes().to_vec()),
         ])?;
-        insert_words.execute(params![id, kept_of(line).join(" ")])?;
+        insert_words
+            .execute(params![id, kept_of(line).iter().map(|word| token(word)).collect::<Vec<_>>().join(" ")])?;
     }
     let mut count = transaction.prepare_cached(COUNT)?;
     for ((tenant, source, facet, bucket), lines) in rows::counts(lines, last + 1) {
@@ -126,9 +128,24 @@ impl LastTimes {
     }
 }
 
-/// The words of a search in the language of FTS5. Words hold nothing but letters, digits and `_`.
+/// A word as one token of FTS5, whose tokenizer knows other letters than we do: only ASCII stays as it is. What begins a
+/// word begins its token, too.
+fn token(word: &str) -> String {
+    let mut token = String::with_capacity(word.len());
+    for character in word.chars() {
+        if character.is_ascii() {
+            token.push(character);
+        } else {
+            // Writing into a string cannot fail.
+            let _ = write!(token, "0_{:x}_", u32::from(character));
+        }
+    }
+    token
+}
+
+/// The words of a search in the language of FTS5.
 fn expression(wanted: &[Wanted]) -> String {
-    let word = |wanted: &Wanted| format!("\"{}\"{}", wanted.word, if wanted.as_beginning { "*" } else { "" });
+    let word = |wanted: &Wanted| format!("\"{}\"{}", token(&wanted.word), if wanted.as_beginning { "*" } else { "" });
     wanted.iter().map(word).collect::<Vec<_>>().join(" AND ")
 }
 
