@@ -16,6 +16,7 @@ use crate::error::ApiError;
 use crate::limits::Limits;
 use crate::request::RequestContext;
 use crate::secrets::Secrets;
+use crate::zinnia::code_limits::CodeLimits;
 use crate::zinnia::known_devices::KnownDevices;
 use crate::zinnia::token_usage::TokenUsage;
 
@@ -37,6 +38,7 @@ pub struct Server {
     pub limits: Limits,
     pub devices: KnownDevices,
     pub token_usage: TokenUsage,
+    pub code_limits: CodeLimits,
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
 }
 

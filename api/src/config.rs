@@ -1,6 +1,8 @@
 //! All settings: `corelog.toml`, then `CORELOG_*` variables. Each is described in `corelog.example.toml`.
 
+mod mail;
 mod miners;
+mod registration;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,7 +11,9 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+pub use mail::MailSettings;
 pub use miners::MinerSettings;
+pub use registration::RegistrationSettings;
 
 /// On or off, as words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +58,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// `CORELOG_MINERS__READ_EVERY_MS` and the like.
     pub miners: MinerSettings,
+    pub mail: MailSettings,
+    pub registration: RegistrationSettings,
 }
 
 /// How log lines look.
@@ -78,6 +84,8 @@ impl Default for Config {
             log: "info".to_owned(),
             log_format: LogFormat::Text,
             miners: MinerSettings::default(),
+            mail: MailSettings::default(),
+            registration: RegistrationSettings::default(),
         }
     }
 }
@@ -129,6 +137,12 @@ impl Config {
         if let Some((setting, why)) = self.miners.wrong() {
             return wrong(&format!("miners__{setting}"), why);
         }
+        if let Some((setting, why)) = self.mail.wrong() {
+            return wrong(&format!("mail__{setting}"), why);
+        }
+        if let Some((setting, why)) = self.registration.wrong() {
+            return wrong(&format!("registration__{setting}"), why);
+        }
         if self.log.parse::<tracing_subscriber::EnvFilter>().is_err() {
             return wrong("log", "is not a log filter such as `info`");
         }
@@ -145,6 +159,11 @@ impl Config {
             secret_key: masked(&self.secret_key),
             admin_password: masked(&self.admin_password),
             miners: MinerSettings { password: masked(&self.miners.password), ..self.miners.clone() },
+            mail: MailSettings { smtp_url: self.mail.smtp_url.as_deref().map(without_password), ..self.mail.clone() },
+            registration: RegistrationSettings {
+                recaptcha_secret: masked(&self.registration.recaptcha_secret),
+                ..self.registration.clone()
+            },
             database_url: self.database_url.as_deref().map(without_password),
             ..self.clone()
         };

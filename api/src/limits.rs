@@ -53,6 +53,7 @@ impl Limits {
             limit(is_hashinsight_anonymous, false, 10, HOUR),
             limit(is_hashinsight_signed_in, true, 1_000, HOUR),
             limit(is_sign_in, false, 20, MINUTE),
+            limit(is_password_change, true, 10, 15 * MINUTE),
             limit(is_redemption, true, 5, 10 * MINUTE),
         ])
     }
@@ -123,6 +124,11 @@ fn is_hashinsight_signed_in(request: &RequestContext, _: &Method, _: &str) -> bo
 fn is_sign_in(request: &RequestContext, method: &Method, path: &str) -> bool {
     let password = path.ends_with("/login") || path.ends_with("/register") || path.ends_with("/refresh");
     request.user.is_none() && method == Method::POST && password
+}
+
+/// A stolen session is no way to guess the password.
+fn is_password_change(request: &RequestContext, method: &Method, path: &str) -> bool {
+    request.user.is_some() && method == Method::PUT && path == "/api/v1/users/me/password"
 }
 
 /// Guessing codes is limited per user.

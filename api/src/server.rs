@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use commands::gateways::curtailment_clock::CurtailmentClock;
+use commands::gateways::mail::MailGateway;
 use commands::gateways::miner_orders::MinerOrders;
 use commands::gateways::miners::AsicMiners;
 use commands::gateways::{Gateway, GatewayRunner};
@@ -26,11 +27,12 @@ use crate::app::{App, Server};
 use crate::as_of::PastLists;
 use crate::auth::first_start::{self, FirstOwner};
 use crate::auth::{OpenSessions, Tokens};
-use crate::config::{Config, MinerSettings, Switch};
+use crate::config::{Config, Switch};
 use crate::limits::Limits;
 use crate::market;
 use crate::router::router;
 use crate::secrets::Secrets;
+use crate::zinnia::code_limits::CodeLimits;
 use crate::zinnia::known_devices::KnownDevices;
 use crate::zinnia::token_usage::TokenUsage;
 
@@ -181,6 +183,7 @@ impl Running {
             limits: Limits::new(config.rate_limits == Switch::On),
             devices: KnownDevices::following(head),
             token_usage: TokenUsage::default(),
+            code_limits: CodeLimits::default(),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             secrets,
             config,
@@ -189,11 +192,12 @@ impl Running {
         let mut readers = JoinSet::new();
         readers.spawn(projections.run(storage.leading.clone()));
         readers.spawn(processes.run(storage.leading.clone()));
-        for gateway in gateways(&app.config.miners) {
+        for gateway in gateways(&app)? {
             readers.spawn(GatewayRunner::new(Arc::clone(&bus), gateway).run(storage.leading.clone()));
         }
         readers.spawn(OpenSessions::follow(Arc::clone(&app)));
         readers.spawn(KnownDevices::follow(Arc::clone(&app)));
+        readers.spawn(TokenUsage::keep_writing(Arc::clone(&app)));
         let first_owner = first_start::make_owner(&app).await;
         let first_owner = first_owner.map_err(|error| {
             StartError::because("the owner (admin_email, admin_password) cannot be registered", &error.message)
@@ -229,14 +233,21 @@ impl Running {
         let served = axum::serve(listener, service).with_graceful_shutdown(stop).await;
         // Until the last answer is given the readers go on, because answers wait for them.
         drop(self.readers);
+        self.app.token_usage.write_down(&self.app.models).await;
         served
     }
 }
 
 /// Every gateway there is. A new one is one line here.
-fn gateways(miners: &MinerSettings) -> Vec<Arc<dyn Gateway>> {
+fn gateways(server: &Server) -> Result<Vec<Arc<dyn Gateway>>, StartError> {
+    let Config { miners, mail, .. } = &server.config;
     let asic = Arc::new(AsicMiners::new(miners.conversation()));
-    vec![Arc::new(CurtailmentClock), Arc::new(MinerOrders::new(asic, miners.credentials(), miners.orders()))]
+    let mail_server = mail.server().map_err(|error| StartError::because("the section mail cannot be used", &error))?;
+    Ok(vec![
+        Arc::new(CurtailmentClock),
+        Arc::new(MinerOrders::new(asic, miners.credentials(), miners.orders())),
+        Arc::new(MailGateway::new(mail_server, Arc::new(server.secrets.clone()), mail.limits())),
+    ])
 }
 
 fn secrets(config: &Config) -> Result<Secrets, StartError> {

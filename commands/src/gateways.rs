@@ -5,6 +5,7 @@
 //! happen twice when the server dies between the effect and its record, never zero times. No replay causes an effect.
 
 pub mod curtailment_clock;
+pub mod mail;
 pub mod market;
 pub mod miner_orders;
 pub mod miners;

@@ -4,6 +4,7 @@ pub mod role;
 pub mod tenant;
 pub mod user;
 pub mod username;
+pub mod verification;
 
 pub use role::Role;
 pub use user::user_id;

@@ -1,3 +1,4 @@
-//! What the installation itself keeps: number series and settings.
+//! What the installation itself keeps: number series and mail.
 
+pub mod mail;
 pub mod number_series;

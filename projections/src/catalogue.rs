@@ -18,6 +18,7 @@ use crate::hosting::sites::Sites;
 use crate::identity::sessions::Sessions;
 use crate::identity::tenants::Tenants;
 use crate::identity::users::Users;
+use crate::platform::mails::Mails;
 use crate::projector::{AnyProjector, Projector};
 use crate::trading::decisions::Decisions;
 use crate::trading::exchange_accounts::ExchangeAccounts;
@@ -47,5 +48,6 @@ pub fn catalogue() -> Vec<Box<dyn AnyProjector>> {
         Projector::<Users>::boxed(),
         Projector::<Sessions>::boxed(),
         Projector::<Tenants>::boxed(),
+        Projector::<Mails>::boxed(),
     ]
 }

@@ -10,6 +10,7 @@ use sea_orm::{
 use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 
 use crate::checkpoint;
+use crate::devices::token_uses;
 use crate::projector::AnyProjector;
 
 /// The schema of PostgreSQL in which read models live.
@@ -88,7 +89,8 @@ impl ReadModels {
     /// # Errors
     /// What the database said.
     pub async fn create_tables(&self, projectors: &[Box<dyn AnyProjector>]) -> Result<(), DbErr> {
-        create_tables(&self.write, projectors.iter().map(AsRef::as_ref)).await
+        create_tables(&self.write, projectors.iter().map(AsRef::as_ref)).await?;
+        token_uses::create_table(&self.write).await
     }
 }
 

@@ -4,3 +4,4 @@ pub mod device_shares;
 pub mod device_tokens;
 #[expect(clippy::module_inception, reason = "the list of devices, in the context of devices")]
 pub mod devices;
+pub mod token_uses;

@@ -20,6 +20,7 @@ pub mod crm;
 pub mod devices;
 pub mod hosting;
 pub mod identity;
+pub mod platform;
 pub mod trading;
 
 pub use beside::Beside;

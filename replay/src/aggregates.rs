@@ -9,8 +9,8 @@ use domain::event::{DecodeError, Recorded};
 use domain::hosting::{
     curtailment_run::CurtailmentRun, miner::Miner, miner_command::MinerCommand, site::Site, unique_name::UniqueName,
 };
-use domain::identity::{tenant::Tenant, user::User, username::Username};
-use domain::platform::number_series::NumberSeries;
+use domain::identity::{tenant::Tenant, user::User, username::Username, verification::Verification};
+use domain::platform::{mail::Mail, number_series::NumberSeries};
 use domain::trading::{decision::Decision, exchange_account::ExchangeAccount, quant_strategy::QuantStrategy};
 use domain::{Decider, EventNames};
 use serde_json::Value;
@@ -31,6 +31,7 @@ pub const AGGREGATES: &[AggregateType] = &[
     AggregateType::of::<User>(),
     AggregateType::of::<Username>(),
     AggregateType::of::<Tenant>(),
+    AggregateType::of::<Verification>(),
     AggregateType::of::<Site>(),
     AggregateType::of::<Miner>(),
     AggregateType::of::<UniqueName>(),
@@ -40,6 +41,7 @@ pub const AGGREGATES: &[AggregateType] = &[
     AggregateType::of::<QuantStrategy>(),
     AggregateType::of::<Decision>(),
     AggregateType::of::<NumberSeries>(),
+    AggregateType::of::<Mail>(),
 ];
 
 /// A sort of aggregate.

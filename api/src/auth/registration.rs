@@ -92,7 +92,7 @@ pub(crate) async fn carry_out(
 }
 
 /// Commands the claim on `username`. Claims are the default tenant's.
-async fn claim(
+pub(super) async fn claim(
     server: &Server,
     username: &str,
     command: UsernameCommand,
@@ -105,7 +105,7 @@ async fn claim(
 }
 
 /// An address of another tenant is taken, not missing; a refusal that is about one field says which.
-fn of_user(error: CommandError<UserError>) -> ApiError {
+pub(super) fn of_user(error: CommandError<UserError>) -> ApiError {
     let field = match &error {
         CommandError::Foreign => return CommandError::Refused(UserError::AlreadyRegistered).into(),
         CommandError::Refused(UserError::EmailInvalid) => "email",

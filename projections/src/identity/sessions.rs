@@ -63,6 +63,8 @@ impl Projection for Sessions {
             | UserEvent::RoleChanged { .. }
             | UserEvent::Deactivated
             | UserEvent::Activated
+            | UserEvent::EmailVerified
+            | UserEvent::Deleted { .. }
             | UserEvent::SignInFailed { .. }
             | UserEvent::Locked { .. } => vec![],
         }
@@ -102,6 +104,8 @@ impl Projection for Sessions {
             | UserEvent::RoleChanged { .. }
             | UserEvent::Deactivated
             | UserEvent::Activated
+            | UserEvent::EmailVerified
+            | UserEvent::Deleted { .. }
             | UserEvent::SignInFailed { .. }
             | UserEvent::Locked { .. } => row,
         }

@@ -15,7 +15,7 @@ use crate::projection::Projection;
 
 /// One person.
 #[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
-#[sea_orm(table_name = "users_v1")]
+#[sea_orm(table_name = "users_v2")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: String,
@@ -30,6 +30,8 @@ pub struct Model {
     /// Storage name of the role.
     pub role: String,
     pub is_active: bool,
+    /// Whether the user has shown a code that was mailed to the address.
+    pub email_verified: bool,
     /// A JSON object.
     pub metadata: String,
     pub last_login_at: Option<DateTime<Utc>>,
@@ -84,7 +86,7 @@ impl Projection for Users {
     type Event = UserEvent;
 
     const NAME: &'static str = "users";
-    const TABLE: &'static str = "users_v1";
+    const TABLE: &'static str = "users_v2";
     const CONSUMES: &'static [&'static str] = &["user"];
 
     fn decode(recorded: &Recorded) -> Result<Option<UserEvent>, DecodeError> {
@@ -111,6 +113,7 @@ impl Projection for Users {
                 name: name.clone(),
                 role: role.name().to_owned(),
                 is_active: true,
+                email_verified: false,
                 metadata: "{}".to_owned(),
                 last_login_at: None,
                 created_at: at,
@@ -134,6 +137,8 @@ impl Projection for Users {
             }
             UserEvent::Deactivated => row.map(|row| Model { is_active: false, updated_at: at, ..row }),
             UserEvent::Activated => row.map(|row| Model { is_active: true, updated_at: at, ..row }),
+            UserEvent::EmailVerified => row.map(|row| Model { email_verified: true, updated_at: at, ..row }),
+            UserEvent::Deleted { .. } => None,
             UserEvent::SessionOpened { .. } => row.map(|row| Model { last_login_at: Some(at), ..row }),
             UserEvent::PasswordChanged { .. }
             | UserEvent::SignInFailed { .. }

@@ -1,0 +1,3 @@
+//! Lists of what the installation itself keeps.
+
+pub mod mails;
