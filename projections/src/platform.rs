@@ -1,3 +1,4 @@
-//! Lists of what the installation itself keeps.
+//! Read models of what the installation itself keeps.
 
 pub mod mails;
+pub mod settings;

@@ -5,18 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::auth::{AuthUser, Grant, TokenKind};
-use api::config::{Config, MinerSettings, Mode, Switch};
+use api::config::{AlertSettings, Config, MinerSettings, Mode, Switch};
 use api::server::Running;
 use api::surface::Surface;
 use chrono::TimeDelta;
 use commands::Clock;
 use commands::gateways::market::MarketData;
+use commands::gateways::readings::BatteryReadings;
 use data_encoding::BASE64URL_NOPAD;
+use domain::identity::plan::Plan;
 use domain::identity::role::Role;
 use domain::log::Log;
 use domain::metadata::{TenantId, UserId};
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -29,7 +31,7 @@ use crate::postgres::Database;
 use crate::program::{ADMIN_EMAIL, ADMIN_PASSWORD};
 
 /// How long a test waits for what must happen.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+pub const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// A running server. It stops with this value; its data go with it.
 pub struct TestServer {
@@ -69,6 +71,20 @@ impl TestServer {
         Self::run(config, Clock::system()).await
     }
 
+    /// The directory of its data.
+    pub fn data_dir(&self) -> &std::path::Path {
+        self._data.path()
+    }
+
+    /// Registers somebody with Zinnia, and signs in.
+    pub async fn zinnia_user(&self, name: &str) -> Client {
+        let (anonymous, password) = (self.anonymous(), "SecurePass123!");
+        let body = json!({ "email": format!("{name}@example.com"), "username": name, "password": password });
+        anonymous.post("/api/v1/users/register", body).await.expect(201);
+        let entered = anonymous.post("/api/v1/users/login", json!({ "login": name, "password": password })).await;
+        anonymous.with_token(entered.expect(200).at("/data/access_token").as_str().unwrap())
+    }
+
     async fn run(config: Config, clock: Clock) -> Self {
         let data = TempDir::new().unwrap();
         let config = Config { data_dir: data.path().to_owned(), ..config };
@@ -92,9 +108,10 @@ impl TestServer {
 
     /// A client of `surface` with a token for a user of `role` in `tenant`, without a registration behind it.
     pub fn signed_in(&self, surface: Surface, role: Role, tenant: TenantId) -> Client {
-        let user = AuthUser { id: UserId(fresh_id()), tenant, role, session: fresh_id() };
+        let plan = Plan::of_role(role);
+        let user = AuthUser { id: UserId(fresh_id()), tenant, role, plan, customer_id: None, session: fresh_id() };
         let (now, kind) = (self.app.clock().now(), TokenKind::Access);
-        let expires_at = now + TimeDelta::hours(1);
+        let expires_at = now + TimeDelta::days(365);
         let grant = Grant { user: user.id, session: user.session, kind, surface, id: fresh_id(), expires_at };
         let token = self.app.tokens.sign(grant, now);
         self.app.sessions.admit(user, expires_at);
@@ -116,9 +133,24 @@ impl TestServer {
         &self.app.config
     }
 
+    /// Its battery readings.
+    pub fn readings(&self) -> Arc<dyn BatteryReadings> {
+        Arc::clone(&self.app.readings)
+    }
+
+    /// What its handlers reach.
+    pub fn app(&self) -> &api::app::Server {
+        &self.app
+    }
+
     /// Its market data.
     pub fn market(&self) -> &dyn MarketData {
         self.app.market.as_ref()
+    }
+
+    /// Its battery readings.
+    pub fn readings(&self) -> &dyn BatteryReadings {
+        self.app.readings.as_ref()
     }
 
     /// Asks `client` for a list until it shows what `done` looks for.
@@ -170,6 +202,8 @@ pub fn settings() -> Config {
         rate_limits: Switch::Off,
         mode: Mode::Development,
         miners,
+        // Receivers of tests are on this machine.
+        alerts: AlertSettings { check_every_ms: 1_000, retry_after_ms: [20, 20, 20], allow_private_targets: true },
         ..Config::default()
     }
 }

@@ -141,7 +141,14 @@ async fn look_up(server: &Server, id: Uuid) -> Result<Option<Open>, ApiError> {
     let Some(user) = users::find_anywhere(&server.models.read, user).await?.filter(|user| user.is_active) else {
         return Ok(None);
     };
-    let user = AuthUser { id: user.user_id()?, tenant: user.tenant_id()?, role: user.role()?, session: id };
+    let user = AuthUser {
+        id: user.user_id()?,
+        tenant: user.tenant_id()?,
+        role: user.role()?,
+        plan: user.plan()?,
+        customer_id: user.customer_id,
+        session: id,
+    };
     Ok(Some(Open { user, expires_at: session.expires_at }))
 }
 

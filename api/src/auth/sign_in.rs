@@ -180,6 +180,8 @@ fn check_failures(receipt: &Receipt<User>) -> Result<(), ApiError> {
         | UserEvent::ProfileChanged { .. }
         | UserEvent::PasswordChanged { .. }
         | UserEvent::RoleChanged { .. }
+        | UserEvent::PlanChanged { .. }
+        | UserEvent::CustomerChanged { .. }
         | UserEvent::Deactivated
         | UserEvent::Activated
         | UserEvent::EmailVerified

@@ -4,23 +4,26 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use projections::billing::balances;
 use projections::identity::users;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::envelope::{self, Envelope};
 use crate::amount::Amount;
-use crate::app::App;
-use crate::auth::SignedIn;
+use crate::app::{App, Server};
+use crate::auth::passwords::Policy;
+use crate::auth::{Caller, SignedIn, own_account};
 use crate::error::ApiError;
+use crate::extract::Body;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(get_current_user))
+    OpenApiRouter::new().routes(routes!(get_current_user, update_current_user)).routes(routes!(change_password))
 }
 
 /// A user as Owl Factory shows one.
-#[derive(Serialize, ToSchema)]
+#[derive(Clone, Serialize, ToSchema)]
 pub(super) struct UserOut {
     id: String,
     email: String,
@@ -64,8 +67,49 @@ async fn get_current_user(
     State(app): State<App>,
     SignedIn(caller): SignedIn,
 ) -> Result<Envelope<CurrentUserOut>, ApiError> {
-    let user = users::find(&app.models.read, caller.user.tenant, caller.user.id).await?;
+    Ok(envelope::ok(shown(&app, &caller).await?))
+}
+
+async fn shown(server: &Server, caller: &Caller) -> Result<CurrentUserOut, ApiError> {
+    let (db, tenant, id) = (&server.models.read, caller.user.tenant, caller.user.id);
+    let user = users::find(db, tenant, id).await?;
     let user = UserOut::of(user.ok_or_else(ApiError::not_found)?)?;
-    let balance = balances::of(&app.models.read, caller.user.tenant, caller.user.id).await?;
-    Ok(envelope::ok(CurrentUserOut { user, balance: Amount(balance), total_tasks: 0 }))
+    let balance = balances::of(db, tenant, id).await?;
+    Ok(CurrentUserOut { user, balance: Amount(balance), total_tasks: 0 })
+}
+
+/// What is missing stays as it is.
+#[derive(Deserialize, ToSchema)]
+struct ProfileBody {
+    full_name: Option<String>,
+    username: Option<String>,
+}
+
+#[utoipa::path(put, path = "/api/users/me", operation_id = "update_current_user", request_body = ProfileBody,
+    responses((status = 200, body = Envelope<CurrentUserOut>)))]
+async fn update_current_user(
+    State(app): State<App>,
+    SignedIn(caller): SignedIn,
+    Body(body): Body<ProfileBody>,
+) -> Result<Envelope<CurrentUserOut>, ApiError> {
+    own_account::change_profile(&app, &caller, body.username, body.full_name).await?;
+    Ok(envelope::ok(shown(&app, &caller).await?))
+}
+
+#[derive(Deserialize, ToSchema)]
+struct PasswordBody {
+    current_password: String,
+    new_password: String,
+}
+
+#[utoipa::path(post, path = "/api/users/change-password", operation_id = "change_password",
+    request_body = PasswordBody, responses((status = 200, body = Envelope<Value>)))]
+async fn change_password(
+    State(app): State<App>,
+    SignedIn(caller): SignedIn,
+    Body(body): Body<PasswordBody>,
+) -> Result<Envelope<Value>, ApiError> {
+    let passwords = (body.current_password, body.new_password);
+    own_account::change_password(&app, &caller, passwords, Policy::Owl).await?;
+    Ok(envelope::ok(Value::Null))
 }

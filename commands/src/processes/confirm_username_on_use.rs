@@ -33,6 +33,8 @@ impl Process for ConfirmUsernameOnUse {
                 | UserEvent::ProfileChanged { .. }
                 | UserEvent::PasswordChanged { .. }
                 | UserEvent::RoleChanged { .. }
+                | UserEvent::PlanChanged { .. }
+                | UserEvent::CustomerChanged { .. }
                 | UserEvent::Deactivated
                 | UserEvent::Activated
                 | UserEvent::EmailVerified

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::aggregate::{Decider, Now, write_decision};
 use crate::event_names;
+use crate::identity::plan::Plan;
 use crate::identity::role::Role;
 use crate::metadata::UserId;
 
@@ -65,6 +66,13 @@ pub enum UserEvent {
     RoleChanged {
         role: Role,
     },
+    PlanChanged {
+        plan: Plan,
+    },
+    /// The customer whose person the user is; none any more when it is absent.
+    CustomerChanged {
+        customer_id: Option<i64>,
+    },
     Deactivated,
     Activated,
     /// The user has shown a code that was mailed to the address.
@@ -106,6 +114,8 @@ event_names!(UserEvent {
     ProfileChanged => "user.profile_changed" 1,
     PasswordChanged => "user.password_changed" 1,
     RoleChanged => "user.role_changed" 1,
+    PlanChanged => "user.plan_changed" 1,
+    CustomerChanged => "user.customer_changed" 1,
     Deactivated => "user.deactivated" 1,
     Activated => "user.activated" 1,
     EmailVerified => "user.email_verified" 1,
@@ -158,6 +168,10 @@ pub enum UserCommand {
     VerifyEmail,
     /// Gives the user another role.
     ChangeRole { role: Role, by: Administrator },
+    /// Puts the user on another plan.
+    ChangePlan { plan: Plan, by: Administrator },
+    /// Says whose person the user is.
+    ChangeCustomer { customer_id: Option<i64>, by: Administrator },
     /// Shuts the user out.
     Deactivate { by: Administrator },
     /// Ends the user for good.
@@ -257,6 +271,8 @@ impl Decider for User {
             UserCommand::VerifyEmail => Ok(self.account()?.verify_email()),
             UserCommand::Delete { by } => self.account()?.delete(by),
             UserCommand::ChangeRole { role, by } => self.account()?.change_role(role, by),
+            UserCommand::ChangePlan { plan, by } => self.account()?.change_plan(plan, by),
+            UserCommand::ChangeCustomer { customer_id, by } => self.account()?.change_customer(customer_id, by),
             UserCommand::Deactivate { by } => self.account()?.deactivate(by),
             UserCommand::Activate { by } => self.account()?.activate(by),
             UserCommand::SignIn { password, session } => self.account()?.sign_in(&password, session, now),

@@ -61,6 +61,8 @@ impl Projection for Sessions {
             | UserEvent::ProfileChanged { .. }
             | UserEvent::PasswordChanged { .. }
             | UserEvent::RoleChanged { .. }
+            | UserEvent::PlanChanged { .. }
+            | UserEvent::CustomerChanged { .. }
             | UserEvent::Deactivated
             | UserEvent::Activated
             | UserEvent::EmailVerified
@@ -102,6 +104,8 @@ impl Projection for Sessions {
             | UserEvent::ProfileChanged { .. }
             | UserEvent::PasswordChanged { .. }
             | UserEvent::RoleChanged { .. }
+            | UserEvent::PlanChanged { .. }
+            | UserEvent::CustomerChanged { .. }
             | UserEvent::Deactivated
             | UserEvent::Activated
             | UserEvent::EmailVerified

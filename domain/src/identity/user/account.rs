@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use crate::identity::plan::Plan;
 use crate::identity::role::Role;
 use crate::identity::username;
 use crate::metadata::UserId;
@@ -29,6 +30,10 @@ pub struct Account {
     pub name: Option<String>,
     pub password_hash: String,
     pub role: Role,
+    /// None until one was given: then it goes by the role.
+    pub plan: Option<Plan>,
+    /// The customer whose person the user is.
+    pub customer_id: Option<i64>,
     pub active: bool,
     pub email_verified: bool,
     pub metadata: Map<String, Value>,
@@ -53,6 +58,8 @@ impl Account {
             name,
             password_hash,
             role,
+            plan: None,
+            customer_id: None,
             active: true,
             email_verified: false,
             metadata: Map::new(),
@@ -128,6 +135,23 @@ impl Account {
             return Err(UserError::RoleNotTheirs { role });
         }
         Ok(if role == self.role { vec![] } else { vec![UserEvent::RoleChanged { role }] })
+    }
+
+    pub(super) fn change_plan(&self, plan: Plan, by: Administrator) -> Result<Vec<UserEvent>, UserError> {
+        self.check_managed(by)?;
+        Ok(if self.plan == Some(plan) { vec![] } else { vec![UserEvent::PlanChanged { plan }] })
+    }
+
+    pub(super) fn change_customer(
+        &self,
+        customer_id: Option<i64>,
+        by: Administrator,
+    ) -> Result<Vec<UserEvent>, UserError> {
+        self.check_managed(by)?;
+        if customer_id.is_some() && !self.role.belongs_to_a_customer() {
+            return Err(UserError::NobodysPerson { role: self.role });
+        }
+        Ok(if self.customer_id == customer_id { vec![] } else { vec![UserEvent::CustomerChanged { customer_id }] })
     }
 
     pub(super) fn deactivate(&self, by: Administrator) -> Result<Vec<UserEvent>, UserError> {
@@ -216,6 +240,8 @@ impl Account {
             }
             UserEvent::PasswordChanged { password_hash } => self.password_hash = password_hash,
             UserEvent::RoleChanged { role } => self.role = role,
+            UserEvent::PlanChanged { plan } => self.plan = Some(plan),
+            UserEvent::CustomerChanged { customer_id } => self.customer_id = customer_id,
             UserEvent::Deactivated => self.active = false,
             UserEvent::Activated => self.active = true,
             UserEvent::SignInFailed { failures, .. } => self.failures = failures,

@@ -200,6 +200,35 @@ fn another_password_ends_the_other_sessions() {
 }
 
 #[test]
+fn a_plan_changes_by_those_who_manage_the_user() {
+    let change = |plan, by| UserCommand::ChangePlan { plan, by };
+    let changed = UserEvent::PlanChanged { plan: Plan::Basic };
+    given_user(Role::Client, vec![])
+        .when(change(Plan::Basic, by(Role::Admin)))
+        .then_expect_events(vec![changed.clone()]);
+    given_user(Role::Client, vec![changed]).when(change(Plan::Basic, by(Role::Admin))).then_expect_events(vec![]);
+    given_user(Role::Client, vec![])
+        .when(change(Plan::Pro, oneself(Role::Client)))
+        .then_expect_error(UserError::Oneself);
+}
+
+#[test]
+fn clients_and_customers_are_the_people_of_one_customer() {
+    let change = |customer_id, by| UserCommand::ChangeCustomer { customer_id, by };
+    let changed = |customer_id| UserEvent::CustomerChanged { customer_id };
+    for role in [Role::Client, Role::Customer] {
+        given_user(role, vec![]).when(change(Some(7), by(Role::Admin))).then_expect_events(vec![changed(Some(7))]);
+    }
+    let linked = || given_user(Role::Client, vec![changed(Some(7))]);
+    linked().when(change(Some(7), by(Role::Admin))).then_expect_events(vec![]);
+    linked().when(change(None, by(Role::Admin))).then_expect_events(vec![changed(None)]);
+    let refused = UserError::RoleNotTheirs { role: Role::Client };
+    linked().when(change(None, by(Role::User))).then_expect_error(refused);
+    let nobodys = UserError::NobodysPerson { role: Role::User };
+    given_user(Role::User, vec![]).when(change(Some(7), by(Role::Admin))).then_expect_error(nobodys);
+}
+
+#[test]
 fn a_role_changes_by_those_who_manage_both() {
     let change = |role, by| UserCommand::ChangeRole { role, by };
     given_user(Role::User, vec![])

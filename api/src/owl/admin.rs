@@ -1,0 +1,12 @@
+//! What administrators look at and set.
+
+mod config;
+mod users;
+
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::app::App;
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().merge(config::routes()).merge(users::routes())
+}
