@@ -20,6 +20,7 @@ use crate::error::ApiError;
 use crate::limits::Limits;
 use crate::request::RequestContext;
 use crate::secrets::Secrets;
+use crate::zinnia::code_limits::CodeLimits;
 use crate::zinnia::known_devices::KnownDevices;
 use crate::zinnia::live::LiveFeed;
 use crate::zinnia::token_usage::TokenUsage;
@@ -56,6 +57,7 @@ pub struct Server {
     /// Calls addresses that users name.
     pub outside: Outside,
     pub token_usage: TokenUsage,
+    pub code_limits: CodeLimits,
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
 }
 

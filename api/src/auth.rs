@@ -9,10 +9,12 @@ pub(crate) mod first_start;
 pub(crate) mod own_account;
 pub(crate) mod passwords;
 mod permission;
+pub(crate) mod recaptcha;
 pub(crate) mod registration;
 mod sessions;
 pub(crate) mod sign_in;
 mod tokens;
+pub(crate) mod verification;
 
 use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;

@@ -4,8 +4,10 @@ mod agents;
 mod alerts;
 mod battery;
 mod live;
+mod mail;
 mod miners;
 mod plans;
+mod registration;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,8 +23,10 @@ pub use agents::AgentSettings;
 pub use alerts::AlertSettings;
 pub use battery::{BatterySettings, MqttSettings};
 pub use live::LiveSettings;
+pub use mail::MailSettings;
 pub use miners::MinerSettings;
 pub use plans::PlanSettings;
+pub use registration::RegistrationSettings;
 
 /// On or off, as words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +75,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// `CORELOG_MINERS__READ_EVERY_MS` and the like.
     pub miners: MinerSettings,
+    pub mail: MailSettings,
+    pub registration: RegistrationSettings,
     pub alerts: AlertSettings,
     pub live: LiveSettings,
     pub battery: BatterySettings,
@@ -104,6 +110,8 @@ impl Default for Config {
             log: "info".to_owned(),
             log_format: LogFormat::Text,
             miners: MinerSettings::default(),
+            mail: MailSettings::default(),
+            registration: RegistrationSettings::default(),
             alerts: AlertSettings::default(),
             live: LiveSettings::default(),
             battery: BatterySettings::default(),
@@ -163,6 +171,12 @@ impl Config {
         if let Some((setting, why)) = self.miners.wrong() {
             return wrong(&format!("miners__{setting}"), why);
         }
+        if let Some((setting, why)) = self.mail.wrong() {
+            return wrong(&format!("mail__{setting}"), why);
+        }
+        if let Some((setting, why)) = self.registration.wrong() {
+            return wrong(&format!("registration__{setting}"), why);
+        }
         if let Some((setting, why)) = self.battery.wrong() {
             return wrong(&format!("battery__{setting}"), why);
         }
@@ -188,6 +202,11 @@ impl Config {
             secret_key: masked(&self.secret_key),
             admin_password: masked(&self.admin_password),
             miners: MinerSettings { password: masked(&self.miners.password), ..self.miners.clone() },
+            mail: MailSettings { smtp_url: self.mail.smtp_url.as_deref().map(without_password), ..self.mail.clone() },
+            registration: RegistrationSettings {
+                recaptcha_secret: masked(&self.registration.recaptcha_secret),
+                ..self.registration.clone()
+            },
             battery: self.battery.masked(),
             database_url: self.database_url.as_deref().map(without_password),
             ..self.clone()

@@ -211,7 +211,8 @@ fn is_redemption(request: &RequestContext, method: &Method, path: &str) -> bool 
 
 /// Whoever found an open session does not guess its password.
 fn is_password_change(request: &RequestContext, method: &Method, path: &str) -> bool {
-    request.surface == Surface::Owl && method == Method::POST && path == "/api/users/change-password"
+    let of_owl = method == Method::POST && path == "/api/users/change-password";
+    request.user.is_some() && (of_owl || (method == Method::PUT && path == "/api/v1/users/me/password"))
 }
 
 #[cfg(test)]

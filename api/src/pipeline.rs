@@ -20,6 +20,7 @@ use crate::extract::{self, BODY_BYTES_MAX};
 use crate::metrics;
 use crate::request::{RequestContext, serving};
 use crate::surface::Surface;
+use crate::zinnia::device_caller;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const POSITION: HeaderName = HeaderName::from_static("corelog-position");
@@ -99,7 +100,7 @@ async fn answer_once(
     let (mut parts, body) = request.into_parts();
     let bytes = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| extract::too_large())?;
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-    let user = context.user.map(|user| user.to_string()).unwrap_or_default();
+    let user = context.user.map(|user| user.to_string()).or_else(|| device(app, &parts.headers)).unwrap_or_default();
     let asked: [&[u8]; 5] = [
         context.surface.name().as_bytes(),
         user.as_bytes(),
@@ -108,7 +109,9 @@ async fn answer_once(
         &bytes,
     ];
     let fingerprint = app.secrets.fingerprint("idempotency", &asked).to_vec();
-    let key = CommandKey { key: format!("http:{key}"), fingerprint };
+    // Devices know nothing of each other, so each has keys of its own.
+    let namespace = if context.user.is_none() && !user.is_empty() { format!("{user}/") } else { String::new() };
+    let key = CommandKey { key: format!("http:{namespace}{key}"), fingerprint };
     if let Some(kept) = app.log().command(context.tenant, &key.key).await? {
         if kept.fingerprint != key.fingerprint {
             return Err(key_reused());
@@ -122,6 +125,13 @@ async fn answer_once(
     let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
     let done = response.status().is_success() || response.status().is_redirection();
     if done { keep_answer(app, &key, &context, response).await } else { Ok(response) }
+}
+
+/// Whatever a device that calls for itself shows, hashed.
+fn device(server: &Server, headers: &HeaderMap) -> Option<String> {
+    let shown = device_caller::shown(headers)?;
+    let hash = server.secrets.fingerprint("idempotency-device", &[shown.as_bytes()]);
+    Some(data_encoding::HEXLOWER.encode(&hash[..16]))
 }
 
 /// An answer as it is kept, sealed, under its key.

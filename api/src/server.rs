@@ -12,6 +12,7 @@ use commands::gateways::curtailment_clock::CurtailmentClock;
 use commands::gateways::fleet::Fleet;
 use commands::gateways::gpu_server_clock::GpuServerClock;
 use commands::gateways::log_lines::{LineQueue, UserActions};
+use commands::gateways::mail::MailGateway;
 use commands::gateways::miner_orders::MinerOrders;
 use commands::gateways::miners::AsicMiners;
 use commands::gateways::notifications::{Notifications, Outside, Words};
@@ -41,6 +42,7 @@ use crate::readings;
 use crate::router::router;
 use crate::secrets::Secrets;
 use crate::zinnia::alert_words;
+use crate::zinnia::code_limits::CodeLimits;
 use crate::zinnia::known_devices::KnownDevices;
 use crate::zinnia::live::LiveFeed;
 use crate::zinnia::notification_preferences::vapid_key;
@@ -205,6 +207,7 @@ impl Running {
             metrics: metrics::recorder(),
             devices: KnownDevices::following(head),
             token_usage: TokenUsage::default(),
+            code_limits: CodeLimits::default(),
             live: LiveFeed::default(),
             outside: outside(&config)?,
             secrets,
@@ -222,6 +225,7 @@ impl Running {
         readers.spawn(actions.run(storage.leading.clone()));
         readers.spawn(metrics::keep_up(app.metrics.clone()));
         readers.spawn(KnownDevices::follow(Arc::clone(&app)));
+        readers.spawn(TokenUsage::keep_writing(Arc::clone(&app)));
         let watch = AlertWatch::new(Arc::clone(&bus), Arc::clone(&app.readings), app.config.alerts.check_every());
         readers.spawn(watch.run(storage.leading.clone()));
         readers.spawn(LiveFeed::follow_readings(Arc::clone(&app)));
@@ -271,17 +275,20 @@ impl Running {
         }
         // Until the last answer is given the readers go on, because answers wait for them.
         drop(self.readers);
+        self.app.token_usage.write_down(&self.app.models).await;
         served
     }
 }
 
 /// Every gateway there is. A new one is one line here.
 fn gateways(app: &Server) -> Result<Vec<Arc<dyn Gateway>>, StartError> {
-    let miners = &app.config.miners;
+    let Config { miners, mail, .. } = &app.config;
+    let mail_server = mail.server().map_err(|error| StartError::because("the section mail cannot be used", &error))?;
     let asic = Arc::new(AsicMiners::new(miners.conversation()));
     Ok(vec![
         Arc::new(CurtailmentClock),
         Arc::new(MinerOrders::new(asic, miners.credentials(), miners.orders())),
+        Arc::new(MailGateway::new(mail_server, Arc::new(app.secrets.clone()), mail.limits())),
         Arc::new(notifications(app)?),
         Arc::new(GpuServerClock::new(Arc::clone(&app.fleet), app.config.agents.patience())),
         Arc::new(TaskClock::new(Arc::clone(&app.fleet))),

@@ -9,6 +9,7 @@ pub mod curtailment_clock;
 pub mod fleet;
 pub mod gpu_server_clock;
 pub mod log_lines;
+pub mod mail;
 pub mod market;
 pub mod miner_orders;
 pub mod miners;

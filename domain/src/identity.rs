@@ -5,6 +5,7 @@ pub mod role;
 pub mod tenant;
 pub mod user;
 pub mod username;
+pub mod verification;
 
 pub use plan::Plan;
 pub use role::Role;

@@ -26,6 +26,7 @@ use crate::hosting::sites::Sites;
 use crate::identity::sessions::Sessions;
 use crate::identity::tenants::Tenants;
 use crate::identity::users::Users;
+use crate::platform::mails::Mails;
 use crate::platform::settings::SettingsOfTenants;
 use crate::projector::{AnyProjector, Projector};
 use crate::trading::decisions::Decisions;
@@ -64,6 +65,7 @@ pub fn catalogue() -> Vec<Box<dyn AnyProjector>> {
         Projector::<Users>::boxed(),
         Projector::<Sessions>::boxed(),
         Projector::<Tenants>::boxed(),
+        Projector::<Mails>::boxed(),
         Projector::<SettingsOfTenants>::boxed(),
     ]
 }

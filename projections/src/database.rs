@@ -10,6 +10,7 @@ use sea_orm::{
 use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 
 use crate::checkpoint;
+use crate::devices::token_uses;
 use crate::projection::ProjectionError;
 use crate::projector::AnyProjector;
 use crate::writer::{Batch, Protection, Writer};
@@ -115,7 +116,8 @@ impl ReadModels {
     /// # Errors
     /// What the database said.
     pub async fn create_tables(&self, projectors: &[Box<dyn AnyProjector>]) -> Result<(), DbErr> {
-        create_tables(&self.write, projectors.iter().map(AsRef::as_ref)).await
+        create_tables(&self.write, projectors.iter().map(AsRef::as_ref)).await?;
+        token_uses::create_table(&self.write).await
     }
 }
 

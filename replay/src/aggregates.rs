@@ -13,8 +13,8 @@ use domain::event::{DecodeError, Recorded};
 use domain::hosting::{
     curtailment_run::CurtailmentRun, miner::Miner, miner_command::MinerCommand, site::Site, unique_name::UniqueName,
 };
-use domain::identity::{tenant::Tenant, user::User, username::Username};
-use domain::platform::{number_series::NumberSeries, settings::Settings};
+use domain::identity::{tenant::Tenant, user::User, username::Username, verification::Verification};
+use domain::platform::{mail::Mail, number_series::NumberSeries, settings::Settings};
 use domain::trading::{decision::Decision, exchange_account::ExchangeAccount, quant_strategy::QuantStrategy};
 use domain::{Decider, EventNames};
 use serde_json::Value;
@@ -41,6 +41,7 @@ pub const AGGREGATES: &[AggregateType] = &[
     AggregateType::of::<User>(),
     AggregateType::of::<Username>(),
     AggregateType::of::<Tenant>(),
+    AggregateType::of::<Verification>(),
     AggregateType::of::<Site>(),
     AggregateType::of::<Miner>(),
     AggregateType::of::<UniqueName>(),
@@ -50,6 +51,7 @@ pub const AGGREGATES: &[AggregateType] = &[
     AggregateType::of::<QuantStrategy>(),
     AggregateType::of::<Decision>(),
     AggregateType::of::<NumberSeries>(),
+    AggregateType::of::<Mail>(),
     AggregateType::of::<Settings>(),
 ];
 

@@ -18,8 +18,8 @@ use domain::devices::{
 use domain::hosting::{
     curtailment_run::CurtailmentRun, miner::Miner, miner_command::MinerCommand, site::Site, unique_name::UniqueName,
 };
-use domain::identity::{tenant::Tenant, user::User, username::Username};
-use domain::platform::{number_series::NumberSeries, settings::Settings};
+use domain::identity::{tenant::Tenant, user::User, username::Username, verification::Verification};
+use domain::platform::{mail::Mail, number_series::NumberSeries, settings::Settings};
 use domain::trading::{decision::Decision, exchange_account::ExchangeAccount, quant_strategy::QuantStrategy};
 use domain::{Decider, EventNames, Recorded, TenantId};
 use serde_json::Value;
@@ -95,6 +95,11 @@ fn lead() {
 }
 
 #[test]
+fn mail() {
+    golden::<Mail>();
+}
+
+#[test]
 fn miner() {
     golden::<Miner>();
 }
@@ -152,6 +157,11 @@ fn user() {
 #[test]
 fn username() {
     golden::<Username>();
+}
+
+#[test]
+fn verification() {
+    golden::<Verification>();
 }
 
 /// Every event of `A`, in each version it ever had, is read as what it was written as; the present version is also

@@ -53,11 +53,16 @@ impl TestServer {
 
     /// The same, by a clock that the test turns.
     pub async fn start_by(engine: Engine, clock: Clock) -> Self {
+        Self::start_as(engine, settings(), clock).await
+    }
+
+    /// A server on `engine` with these settings, by a clock that the test turns.
+    pub async fn start_as(engine: Engine, config: Config, clock: Clock) -> Self {
         let database = match engine {
             Engine::Sqlite => None,
             Engine::Postgres => Some(Database::create().await),
         };
-        let config = Config { database_url: database.as_ref().map(Database::url), ..settings() };
+        let config = Config { database_url: database.as_ref().map(Database::url), ..config };
         Self { _database: database, ..Self::run(config, clock).await }
     }
 

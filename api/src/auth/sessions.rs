@@ -22,8 +22,14 @@ const KEPT_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9_999);
 const INTERVAL: Duration = Duration::from_millis(20);
 const PAUSE_AFTER_FAULT: Duration = Duration::from_millis(100);
 /// Events of a user that leave open sessions as they are.
-const HARMLESS: [&str; 5] =
-    ["user.registered", "user.renamed", "user.profile_changed", "user.session_opened", "user.sign_in_failed"];
+const HARMLESS: [&str; 6] = [
+    "user.email_verified",
+    "user.registered",
+    "user.renamed",
+    "user.profile_changed",
+    "user.session_opened",
+    "user.sign_in_failed",
+];
 
 /// A session that was found open.
 #[derive(Clone)]

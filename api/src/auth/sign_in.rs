@@ -129,6 +129,19 @@ pub(crate) async fn sign_out(server: &Server, caller: &Caller) -> Result<(), Api
     Ok(())
 }
 
+/// Closes every session of the caller; answers how many there were.
+///
+/// # Errors
+/// When the log does not answer.
+pub(crate) async fn sign_out_everywhere(server: &Server, caller: &Caller) -> Result<usize, ApiError> {
+    let everywhere = UserCommand::SignOutEverywhere;
+    let receipt = give(server, &caller.request, caller.user.id, everywhere).await.map_err(refused)?;
+    let closed = |event: &UserEvent| {
+        if let UserEvent::SessionsClosed { session_ids, .. } = event { session_ids.len() } else { 0 }
+    };
+    Ok(receipt.events.iter().map(closed).sum())
+}
+
 /// Gives a command to a user and waits until sessions and lists show it. It carries no idempotency key: its answer
 /// holds secrets that cannot be had again, so repeating it means doing it again.
 ///
@@ -171,6 +184,8 @@ fn check_failures(receipt: &Receipt<User>) -> Result<(), ApiError> {
         | UserEvent::CustomerChanged { .. }
         | UserEvent::Deactivated
         | UserEvent::Activated
+        | UserEvent::EmailVerified
+        | UserEvent::Deleted { .. }
         | UserEvent::Locked { .. }
         | UserEvent::SessionOpened { .. }
         | UserEvent::SessionRefreshed { .. }

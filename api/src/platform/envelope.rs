@@ -23,7 +23,7 @@ pub struct Items<T> {
 }
 
 /// A page of rows, each shown as `show` makes it.
-pub fn items<R, T>(page: Page<R>, show: impl Fn(R) -> T) -> Items<T> {
+pub fn items<R, T>(page: Page<R>, show: impl FnMut(R) -> T) -> Items<T> {
     let (total, pages) = (page.total, page.pages());
     let (number, per_page) = (page.paging.page, page.paging.per_page);
     Items { items: page.rows.into_iter().map(show).collect(), total, page: number, per_page, pages }

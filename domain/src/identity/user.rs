@@ -75,6 +75,12 @@ pub enum UserEvent {
     },
     Deactivated,
     Activated,
+    /// The user has shown a code that was mailed to the address.
+    EmailVerified,
+    /// The user is gone for good; the address stays taken, the username becomes free.
+    Deleted {
+        username: Option<String>,
+    },
     SignInFailed {
         surface: String,
         /// Wrong passwords in a row, this one included.
@@ -112,6 +118,8 @@ event_names!(UserEvent {
     CustomerChanged => "user.customer_changed" 1,
     Deactivated => "user.deactivated" 1,
     Activated => "user.activated" 1,
+    EmailVerified => "user.email_verified" 1,
+    Deleted => "user.deleted" 1,
     SignInFailed => "user.sign_in_failed" 1,
     Locked => "user.locked" 1,
     SessionOpened => "user.session_opened" 1,
@@ -154,6 +162,10 @@ pub enum UserCommand {
     ChangeProfile { name: Option<String>, metadata: Option<Map<String, Value>> },
     /// Replaces the password and ends all sessions but `keep`.
     ChangePassword { current: PasswordCheck, password_hash: String, keep: Option<Uuid> },
+    /// Replaces the password of whoever has shown a code that was mailed to the address, and ends all sessions.
+    ResetPassword { password_hash: String },
+    /// Notes that the user has shown a code that was mailed to the address.
+    VerifyEmail,
     /// Gives the user another role.
     ChangeRole { role: Role, by: Administrator },
     /// Puts the user on another plan.
@@ -162,6 +174,8 @@ pub enum UserCommand {
     ChangeCustomer { customer_id: Option<i64>, by: Administrator },
     /// Shuts the user out.
     Deactivate { by: Administrator },
+    /// Ends the user for good.
+    Delete { by: Administrator },
     /// Lets the user in again.
     Activate { by: Administrator },
     /// Opens a session, or counts a wrong password.
@@ -215,6 +229,7 @@ pub enum User {
     #[default]
     Unknown,
     Registered(Box<Account>),
+    Deleted,
 }
 
 impl User {
@@ -224,7 +239,7 @@ impl User {
     /// [`UserError::NotFound`] when there is none.
     pub fn account(&self) -> Result<&Account, UserError> {
         match self {
-            Self::Unknown => Err(UserError::NotFound),
+            Self::Unknown | Self::Deleted => Err(UserError::NotFound),
             Self::Registered(account) => Ok(account),
         }
     }
@@ -236,7 +251,7 @@ impl Decider for User {
     fn decide(&self, command: UserCommand, now: DateTime<Utc>) -> Result<Vec<UserEvent>, UserError> {
         match command {
             UserCommand::Register { email, username, name, password_hash, role, by } => {
-                if let Self::Registered(_) = self {
+                if *self != Self::Unknown {
                     return Err(UserError::AlreadyRegistered);
                 }
                 by.may_give(role)?;
@@ -252,6 +267,9 @@ impl Decider for User {
             UserCommand::ChangePassword { current, password_hash, keep } => {
                 self.account()?.change_password(&current, password_hash, keep)
             }
+            UserCommand::ResetPassword { password_hash } => self.account()?.reset_password(password_hash),
+            UserCommand::VerifyEmail => Ok(self.account()?.verify_email()),
+            UserCommand::Delete { by } => self.account()?.delete(by),
             UserCommand::ChangeRole { role, by } => self.account()?.change_role(role, by),
             UserCommand::ChangePlan { plan, by } => self.account()?.change_plan(plan, by),
             UserCommand::ChangeCustomer { customer_id, by } => self.account()?.change_customer(customer_id, by),
@@ -298,8 +316,9 @@ impl cqrs_es::Aggregate for User {
             (user, UserEvent::Registered { user_id, email, username, name, password_hash, role }) => {
                 *user = Self::Registered(Box::new(Account::new(user_id, email, username, name, (password_hash, role))));
             }
+            (user @ Self::Registered(_), UserEvent::Deleted { .. }) => *user = Self::Deleted,
             (Self::Registered(account), event) => account.apply(event),
-            (Self::Unknown, _) => {}
+            (Self::Unknown | Self::Deleted, _) => {}
         }
     }
 }

@@ -65,6 +65,8 @@ impl Projection for Sessions {
             | UserEvent::CustomerChanged { .. }
             | UserEvent::Deactivated
             | UserEvent::Activated
+            | UserEvent::EmailVerified
+            | UserEvent::Deleted { .. }
             | UserEvent::SignInFailed { .. }
             | UserEvent::Locked { .. } => vec![],
         }
@@ -106,6 +108,8 @@ impl Projection for Sessions {
             | UserEvent::CustomerChanged { .. }
             | UserEvent::Deactivated
             | UserEvent::Activated
+            | UserEvent::EmailVerified
+            | UserEvent::Deleted { .. }
             | UserEvent::SignInFailed { .. }
             | UserEvent::Locked { .. } => row,
         }

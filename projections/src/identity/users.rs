@@ -37,6 +37,8 @@ pub struct Model {
     /// The customer whose person the user is.
     pub customer_id: Option<i64>,
     pub is_active: bool,
+    /// Whether the user has shown a code that was mailed to the address.
+    pub email_verified: bool,
     /// A JSON object.
     pub metadata: String,
     pub last_login_at: Option<DateTime<Utc>>,
@@ -131,6 +133,7 @@ impl Projection for Users {
                 plan: None,
                 customer_id: None,
                 is_active: true,
+                email_verified: false,
                 metadata: "{}".to_owned(),
                 last_login_at: None,
                 created_at: at,
@@ -160,6 +163,8 @@ impl Projection for Users {
             }
             UserEvent::Deactivated => row.map(|row| Model { is_active: false, updated_at: at, ..row }),
             UserEvent::Activated => row.map(|row| Model { is_active: true, updated_at: at, ..row }),
+            UserEvent::EmailVerified => row.map(|row| Model { email_verified: true, updated_at: at, ..row }),
+            UserEvent::Deleted { .. } => None,
             UserEvent::SessionOpened { .. } => row.map(|row| Model { last_login_at: Some(at), ..row }),
             UserEvent::PasswordChanged { .. }
             | UserEvent::SignInFailed { .. }

@@ -35,6 +35,7 @@ pub struct Account {
     /// The customer whose person the user is.
     pub customer_id: Option<i64>,
     pub active: bool,
+    pub email_verified: bool,
     pub metadata: Map<String, Value>,
     /// Wrong passwords since the last right one or the last lock.
     pub failures: u32,
@@ -60,6 +61,7 @@ impl Account {
             plan: None,
             customer_id: None,
             active: true,
+            email_verified: false,
             metadata: Map::new(),
             failures: 0,
             locked_until: None,
@@ -103,6 +105,27 @@ impl Account {
         check_hash(&password_hash)?;
         let mut events = vec![UserEvent::PasswordChanged { password_hash }];
         events.extend(self.sessions.close_all_but(keep, CloseReason::PasswordChanged));
+        Ok(events)
+    }
+
+    /// Whoever reads the mail of the address is its user, so this verifies the address as well.
+    pub(super) fn reset_password(&self, password_hash: String) -> Result<Vec<UserEvent>, UserError> {
+        check_hash(&password_hash)?;
+        let mut events = vec![UserEvent::PasswordChanged { password_hash }];
+        events.extend(self.sessions.close_all_but(None, CloseReason::PasswordChanged));
+        events.extend(self.verify_email());
+        Ok(events)
+    }
+
+    pub(super) fn verify_email(&self) -> Vec<UserEvent> {
+        if self.email_verified { vec![] } else { vec![UserEvent::EmailVerified] }
+    }
+
+    /// Sessions end first: who looks at them afterwards finds no user.
+    pub(super) fn delete(&self, by: Administrator) -> Result<Vec<UserEvent>, UserError> {
+        self.check_managed(by)?;
+        let mut events = self.sessions.close_all_but(None, CloseReason::Deactivated);
+        events.push(UserEvent::Deleted { username: self.username.clone() });
         Ok(events)
     }
 
@@ -205,8 +228,9 @@ impl Account {
 
     pub(super) fn apply(&mut self, event: UserEvent) {
         match event {
-            // An address is registered once; `User::apply` makes the account of it.
-            UserEvent::Registered { .. } => {}
+            // An address is registered and deleted once; `User::apply` does both.
+            UserEvent::Registered { .. } | UserEvent::Deleted { .. } => {}
+            UserEvent::EmailVerified => self.email_verified = true,
             UserEvent::Renamed { to, .. } => self.username = Some(to),
             UserEvent::ProfileChanged { name, metadata } => {
                 self.name = name.or_else(|| self.name.take());

@@ -363,3 +363,31 @@ fn secrets_are_named_as_they_are_stored() {
         assert!(secret, "{} stores a secret under another name", event.name().0);
     }
 }
+
+#[test]
+fn a_reset_replaces_the_password_ends_all_sessions_and_verifies_the_address() {
+    let reset = || UserCommand::ResetPassword { password_hash: OTHER_HASH.into() };
+    let changed = || UserEvent::PasswordChanged { password_hash: OTHER_HASH.into() };
+    given_user(Role::User, vec![]).when(reset()).then_expect_events(vec![changed(), UserEvent::EmailVerified]);
+    given_user(Role::User, vec![UserEvent::EmailVerified]).when(reset()).then_expect_events(vec![changed()]);
+    let plain = UserCommand::ResetPassword { password_hash: "plain".into() };
+    given_user(Role::User, vec![]).when(plain).then_expect_error(UserError::HashInvalid);
+    given(vec![]).when(reset()).then_expect_error(UserError::NotFound);
+}
+
+#[test]
+fn a_deleted_user_is_gone_for_good() {
+    let admin = Administrator { id: user_id("boss@example.com"), role: Role::Admin };
+    let deleted = || UserEvent::Deleted { username: Some("ann".into()) };
+    let delete = |by| UserCommand::Delete { by };
+    given_user(Role::User, vec![]).when(delete(admin)).then_expect_events(vec![deleted()]);
+    given_user(Role::User, vec![deleted()]).when(delete(admin)).then_expect_error(UserError::NotFound);
+    given_user(Role::User, vec![deleted()])
+        .when(register(Role::User, Registrar::Public))
+        .then_expect_error(UserError::AlreadyRegistered);
+    given_user(Role::Admin, vec![])
+        .when(delete(admin))
+        .then_expect_error(UserError::RoleNotTheirs { role: Role::Admin });
+    let oneself = Administrator { id: user_id("ann@example.com"), role: Role::Owner };
+    given_user(Role::User, vec![]).when(delete(oneself)).then_expect_error(UserError::Oneself);
+}
