@@ -16,6 +16,8 @@ use crate::error::ApiError;
 use crate::limits::Limits;
 use crate::request::RequestContext;
 use crate::secrets::Secrets;
+use crate::zinnia::known_devices::KnownDevices;
+use crate::zinnia::token_usage::TokenUsage;
 
 /// The state of the router.
 pub type App = Arc<Server>;
@@ -33,6 +35,8 @@ pub struct Server {
     pub tokens: Tokens,
     pub sessions: OpenSessions,
     pub limits: Limits,
+    pub devices: KnownDevices,
+    pub token_usage: TokenUsage,
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
 }
 

@@ -81,7 +81,8 @@ pub(crate) fn cross_site() -> ApiError {
     ApiError { code: "cross_site_request", ..ApiError::forbidden("Requests from other sites may not change anything") }
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// What stands after `Bearer` in the header `Authorization`.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())

@@ -22,6 +22,8 @@ pub struct RequestContext {
     pub surface: Surface,
     pub tenant: TenantId,
     pub user: Option<UserId>,
+    /// The device that calls for itself.
+    pub device: Option<Uuid>,
     pub remote_addr: IpAddr,
     /// The version in `If-Match`.
     pub if_match: Option<u64>,
@@ -48,6 +50,7 @@ impl RequestContext {
             surface,
             tenant: TenantId::DEFAULT,
             user: None,
+            device: None,
             remote_addr,
             if_match: None,
             key: None,
@@ -64,7 +67,11 @@ impl RequestContext {
             fingerprint: key.fingerprint.clone(),
         });
         let command_id = self.clock.new_id();
-        let actor: Cow<'static, str> = self.user.map_or("anonymous".into(), |user| format!("user:{user}").into());
+        let actor: Cow<'static, str> = match (self.user, self.device) {
+            (Some(user), _) => format!("user:{user}").into(),
+            (None, Some(device)) => format!("device:{device}").into(),
+            (None, None) => "anonymous".into(),
+        };
         let metadata = Metadata {
             request_id: self.id,
             remote_addr: Some(self.remote_addr.to_string()),
@@ -86,6 +93,12 @@ impl RequestContext {
     #[must_use]
     pub fn signed_in(&self, user: UserId, tenant: TenantId) -> Self {
         Self { user: Some(user), tenant, ..self.clone() }
+    }
+
+    /// The same request in the name of a device, which has just shown its credentials.
+    #[must_use]
+    pub fn of_device(&self, device: Uuid, tenant: TenantId) -> Self {
+        Self { user: None, device: Some(device), tenant, ..self.clone() }
     }
 
     /// The same request about what belongs to `tenant`.

@@ -32,6 +32,8 @@ use crate::limits::Limits;
 use crate::market;
 use crate::router::router;
 use crate::secrets::Secrets;
+use crate::zinnia::known_devices::KnownDevices;
+use crate::zinnia::token_usage::TokenUsage;
 
 const LOG_FILE: &str = "log.db";
 const READ_MODELS_FILE: &str = "read.db";
@@ -178,6 +180,8 @@ impl Running {
             tokens: Tokens::new(&secrets),
             sessions: OpenSessions::following(head),
             limits: Limits::new(config.rate_limits == Switch::On),
+            devices: KnownDevices::following(head),
+            token_usage: TokenUsage::default(),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             secrets,
             config,
@@ -190,6 +194,7 @@ impl Running {
             readers.spawn(GatewayRunner::new(Arc::clone(&bus), gateway).run(storage.leading.clone()));
         }
         readers.spawn(OpenSessions::follow(Arc::clone(&app)));
+        readers.spawn(KnownDevices::follow(Arc::clone(&app)));
         let first_owner = first_start::make_owner(&app).await;
         let first_owner = first_owner.map_err(|error| {
             StartError::because("the owner (admin_email, admin_password) cannot be registered", &error.message)

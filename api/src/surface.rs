@@ -42,7 +42,8 @@ impl Surface {
             let among =
                 |words: &[&str]| words.iter().any(|word| rest == *word || rest.starts_with(&format!("{word}/")));
             let registration = ["auth/recaptcha", "auth/registration", "auth/verification", "auth/password-reset"];
-            return if among(&ZINNIA) || among(&registration) {
+            let sessions = ["auth/exchange", "auth/token", "auth/revoke"];
+            return if among(&ZINNIA) || among(&registration) || among(&sessions) {
                 Self::Zinnia
             } else if among(&HASHINSIGHT) {
                 Self::HashInsight

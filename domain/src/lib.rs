@@ -11,6 +11,7 @@ pub mod refusal;
 
 pub mod billing;
 pub mod crm;
+pub mod devices;
 pub mod hosting;
 pub mod identity;
 pub mod platform;

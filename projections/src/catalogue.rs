@@ -1,11 +1,15 @@
 //! Every read model there is. A new one is one line here.
 
 use crate::billing::balances::Balances;
+use crate::billing::ledger_entries::LedgerEntries;
 use crate::billing::recharge_codes::RechargeCodes;
 use crate::billing::recharge_records::RechargeRecords;
 use crate::crm::customers::Customers;
 use crate::crm::deals::Deals;
 use crate::crm::leads::Leads;
+use crate::devices::device_shares::DeviceShares;
+use crate::devices::device_tokens::DeviceTokens;
+use crate::devices::devices::Devices;
 use crate::hosting::curtailment_runs::CurtailmentRuns;
 use crate::hosting::curtailment_targets::CurtailmentTargets;
 use crate::hosting::miner_commands::MinerCommands;
@@ -25,6 +29,7 @@ pub fn catalogue() -> Vec<Box<dyn AnyProjector>> {
         Projector::<RechargeCodes>::boxed(),
         Projector::<RechargeRecords>::boxed(),
         Projector::<Balances>::boxed(),
+        Projector::<LedgerEntries>::boxed(),
         Projector::<Leads>::boxed(),
         Projector::<Customers>::boxed(),
         Projector::<Deals>::boxed(),
@@ -36,6 +41,9 @@ pub fn catalogue() -> Vec<Box<dyn AnyProjector>> {
         Projector::<ExchangeAccounts>::boxed(),
         Projector::<QuantStrategies>::boxed(),
         Projector::<Decisions>::boxed(),
+        Projector::<Devices>::boxed(),
+        Projector::<DeviceTokens>::boxed(),
+        Projector::<DeviceShares>::boxed(),
         Projector::<Users>::boxed(),
         Projector::<Sessions>::boxed(),
         Projector::<Tenants>::boxed(),

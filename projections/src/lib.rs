@@ -19,6 +19,7 @@ mod writer;
 
 pub mod billing;
 pub mod crm;
+pub mod devices;
 pub mod hosting;
 pub mod identity;
 pub mod trading;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use domain::billing::{balance::Balance, recharge_code::RechargeCode};
 use domain::crm::{customer::Customer, deal::Deal, lead::Lead};
+use domain::devices::device::Device;
 use domain::event::{DecodeError, Recorded};
 use domain::hosting::{
     curtailment_run::CurtailmentRun, miner::Miner, miner_command::MinerCommand, site::Site, unique_name::UniqueName,
@@ -26,6 +27,7 @@ pub const AGGREGATES: &[AggregateType] = &[
     AggregateType::of::<Customer>(),
     AggregateType::of::<Lead>(),
     AggregateType::of::<Deal>(),
+    AggregateType::of::<Device>(),
     AggregateType::of::<User>(),
     AggregateType::of::<Username>(),
     AggregateType::of::<Tenant>(),

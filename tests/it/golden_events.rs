@@ -10,6 +10,7 @@ use std::sync::Arc;
 use chrono::DateTime;
 use domain::billing::{balance::Balance, recharge_code::RechargeCode};
 use domain::crm::{customer::Customer, deal::Deal, lead::Lead};
+use domain::devices::device::Device;
 use domain::hosting::{
     curtailment_run::CurtailmentRun, miner::Miner, miner_command::MinerCommand, site::Site, unique_name::UniqueName,
 };
@@ -47,6 +48,11 @@ fn deal() {
 #[test]
 fn decision() {
     golden::<Decision>();
+}
+
+#[test]
+fn device() {
+    golden::<Device>();
 }
 
 #[test]

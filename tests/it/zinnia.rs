@@ -1,3 +1,5 @@
 //! Scenarios of Zinnia.
 
+mod device_access;
+mod devices;
 mod users;

@@ -163,6 +163,15 @@ pub async fn find(db: &impl ConnectionTrait, tenant: TenantId, id: UserId) -> Re
     Entity::find_by_id(id.to_string()).filter(Column::Tenant.eq(tenant.to_string())).one(db).await
 }
 
+/// Those of `ids` who are users of `tenant`.
+///
+/// # Errors
+/// What the database said.
+pub async fn find_all(db: &impl ConnectionTrait, tenant: TenantId, ids: &[String]) -> Result<Vec<Model>, DbErr> {
+    let of_tenant = Entity::find().filter(Column::Tenant.eq(tenant.to_string()));
+    of_tenant.filter(Column::Id.is_in(ids.iter().map(String::as_str))).all(db).await
+}
+
 /// A user of whatever tenant: what a token is checked against.
 ///
 /// # Errors

@@ -1,0 +1,3 @@
+//! Battery devices: what they are, who may use them, and what they are called by.
+
+pub mod device;
