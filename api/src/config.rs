@@ -1,5 +1,6 @@
 //! All settings: `corelog.toml`, then `CORELOG_*` variables. Each is described in `corelog.example.toml`.
 
+mod battery;
 mod miners;
 
 use std::net::SocketAddr;
@@ -9,6 +10,7 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+pub use battery::{BatterySettings, MqttSettings};
 pub use miners::MinerSettings;
 
 /// On or off, as words.
@@ -54,6 +56,7 @@ pub struct Config {
     pub log_format: LogFormat,
     /// `CORELOG_MINERS__READ_EVERY_MS` and the like.
     pub miners: MinerSettings,
+    pub battery: BatterySettings,
 }
 
 /// How log lines look.
@@ -78,6 +81,7 @@ impl Default for Config {
             log: "info".to_owned(),
             log_format: LogFormat::Text,
             miners: MinerSettings::default(),
+            battery: BatterySettings::default(),
         }
     }
 }
@@ -129,6 +133,9 @@ impl Config {
         if let Some((setting, why)) = self.miners.wrong() {
             return wrong(&format!("miners__{setting}"), why);
         }
+        if let Some((setting, why)) = self.battery.wrong() {
+            return wrong(&format!("battery__{setting}"), why);
+        }
         if self.log.parse::<tracing_subscriber::EnvFilter>().is_err() {
             return wrong("log", "is not a log filter such as `info`");
         }
@@ -145,6 +152,7 @@ impl Config {
             secret_key: masked(&self.secret_key),
             admin_password: masked(&self.admin_password),
             miners: MinerSettings { password: masked(&self.miners.password), ..self.miners.clone() },
+            battery: self.battery.masked(),
             database_url: self.database_url.as_deref().map(without_password),
             ..self.clone()
         };

@@ -15,6 +15,7 @@ pub mod market;
 pub mod owl;
 mod pipeline;
 pub mod platform;
+mod readings;
 pub mod request;
 mod router;
 pub mod secrets;

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program that measures ends where it cannot go on")]
 
 mod aims;
+mod battery;
 mod filling;
 mod http;
 mod idiomatic;
@@ -32,6 +33,7 @@ fn main() {
         ("replay", replay::section),
         ("memory", memory::section),
         ("lists", lists::section),
+        ("battery", battery::section),
     ] {
         if settings.wants(name) {
             println!("{}", section(&settings));
