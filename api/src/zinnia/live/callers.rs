@@ -102,9 +102,9 @@ impl LiveCaller {
 async fn known(server: &Server, request: &RequestContext, credential: &str) -> Result<Uuid, ApiError> {
     match authenticate(server, request, credential, Purpose::Read).await {
         Err(error) if error.kind == ErrorKind::Forbidden => {
-            authenticate(server, request, credential, Purpose::Report).await.map(|caller| caller.id())
+            authenticate(server, request, credential, Purpose::Report).await.map(|caller| caller.device.id)
         }
-        outcome => outcome.map(|caller| caller.id()),
+        outcome => outcome.map(|caller| caller.device.id),
     }
 }
 
