@@ -5,6 +5,7 @@ mod alert_rules;
 pub(crate) mod alert_words;
 mod alerts;
 mod battery;
+pub mod code_limits;
 mod compat;
 pub mod device_caller;
 mod device_secrets;
@@ -17,8 +18,11 @@ pub mod known_devices;
 pub mod live;
 pub(crate) mod mqtt_reports;
 pub(crate) mod notification_preferences;
+mod own_account;
 pub mod reports;
+mod security;
 pub mod token_usage;
+mod user_administration;
 mod users;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -28,7 +32,10 @@ use crate::app::App;
 /// Its operations.
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .merge(security::routes())
         .merge(users::routes())
+        .merge(own_account::routes())
+        .merge(user_administration::routes())
         .merge(devices::routes())
         .merge(device_tokens::routes())
         .merge(device_shares::routes())

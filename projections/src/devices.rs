@@ -8,3 +8,4 @@ pub mod device_tokens;
 pub mod devices;
 pub mod notification_preferences;
 pub mod push_subscriptions;
+pub mod token_uses;

@@ -12,22 +12,27 @@ mod page;
 mod projection;
 mod projector;
 mod read_ahead;
+mod rows;
 mod runner;
 pub mod scratch;
+mod writer;
 
 pub mod billing;
+pub mod compute;
 pub mod crm;
 pub mod devices;
 pub mod hosting;
 pub mod identity;
+pub mod platform;
 pub mod trading;
 
 pub use beside::Beside;
 pub use catalogue::catalogue;
-pub use database::ReadModels;
+pub use database::{ReadModels, Tables};
 pub use difference::{Comparison, Difference, DifferenceKind, FieldDifference};
 pub use page::{Page, Paging};
 pub use projection::{Projection, ProjectionError};
 pub use projector::{AnyProjector, Projector, ShownRow};
 pub use read_ahead::ReadAhead;
 pub use runner::{ProjectionStatus, Runner, Statuses};
+pub use writer::{Changes, Shape};

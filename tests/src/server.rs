@@ -13,6 +13,7 @@ use commands::Clock;
 use commands::gateways::market::MarketData;
 use commands::gateways::readings::BatteryReadings;
 use data_encoding::BASE64URL_NOPAD;
+use domain::identity::plan::Plan;
 use domain::identity::role::Role;
 use domain::log::Log;
 use domain::metadata::{TenantId, UserId};
@@ -52,11 +53,16 @@ impl TestServer {
 
     /// The same, by a clock that the test turns.
     pub async fn start_by(engine: Engine, clock: Clock) -> Self {
+        Self::start_as(engine, settings(), clock).await
+    }
+
+    /// A server on `engine` with these settings, by a clock that the test turns.
+    pub async fn start_as(engine: Engine, config: Config, clock: Clock) -> Self {
         let database = match engine {
             Engine::Sqlite => None,
             Engine::Postgres => Some(Database::create().await),
         };
-        let config = Config { database_url: database.as_ref().map(Database::url), ..settings() };
+        let config = Config { database_url: database.as_ref().map(Database::url), ..config };
         Self { _database: database, ..Self::run(config, clock).await }
     }
 
@@ -102,7 +108,8 @@ impl TestServer {
 
     /// A client of `surface` with a token for a user of `role` in `tenant`, without a registration behind it.
     pub fn signed_in(&self, surface: Surface, role: Role, tenant: TenantId) -> Client {
-        let user = AuthUser { id: UserId(fresh_id()), tenant, role, session: fresh_id() };
+        let plan = Plan::of_role(role);
+        let user = AuthUser { id: UserId(fresh_id()), tenant, role, plan, customer_id: None, session: fresh_id() };
         let (now, kind) = (self.app.clock().now(), TokenKind::Access);
         let expires_at = now + TimeDelta::days(365);
         let grant = Grant { user: user.id, session: user.session, kind, surface, id: fresh_id(), expires_at };
@@ -129,6 +136,11 @@ impl TestServer {
     /// Its battery readings.
     pub fn readings(&self) -> Arc<dyn BatteryReadings> {
         Arc::clone(&self.app.readings)
+    }
+
+    /// What its handlers reach.
+    pub fn app(&self) -> &api::app::Server {
+        &self.app
     }
 
     /// Its market data.

@@ -37,32 +37,32 @@ pub(super) fn loads(settings: &Settings, devices: usize) -> Vec<(&'static str, A
     let (preparing, data) = (runtime(), stores::directory());
     let installation = Installation { data_dir: data.path().to_owned(), database_url: None };
     let program = installation.serve();
-    let (_, owned) = preparing.block_on(reporting::devices(&program, devices));
+    let (_, made) = preparing.block_on(reporting::devices(&program, devices));
     assert!(program.terminate().success());
-    let ids: Vec<Uuid> = owned.iter().map(|(id, _)| id.parse().unwrap()).collect();
+    let ids: Vec<Uuid> = made.iter().map(|(id, _)| id.parse().unwrap()).collect();
     let now = Clock::system().now().trunc_subsecs(0);
     preparing.block_on(fill(&data.path().join("battery.db"), &ids, now));
     let program = installation.serve();
     let owner = preparing.block_on(reporting::owner(&program));
     let time = |at: DateTime<Utc>| at.format("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let range = format!("start_time={}&end_time={}", time(now - TimeDelta::days(30)), time(now));
+    let range = format!("?start_time={}&end_time={}", time(now - TimeDelta::days(30)), time(now));
     let each = settings.requests / 100;
     let readings = (devices * READINGS_OF_ONE) as f64;
-    let questions: [(&str, Box<dyn Fn(Uuid) -> String>); 4] = [
-        ("latest", Box::new(|id| format!("/api/v1/battery/latest/{id}"))),
-        ("history, 100 of 30 days", Box::new(|id| format!("/api/v1/battery/history/{id}?{range}"))),
-        ("30 days by hour", Box::new(|id| format!("/api/v1/battery/aggregated/{id}?{range}"))),
-        ("stats of 30 days", Box::new(|id| format!("/api/v1/battery/stats/{id}?{range}"))),
+    let questions = [
+        ("latest", "latest", ""),
+        ("history, 100 of 30 days", "history", &*range),
+        ("30 days by hour", "aggregated", &*range),
+        ("stats of 30 days", "stats", &*range),
     ];
-    let loads = questions.iter().map(|(what, path)| {
-        let request = |n: usize| connection::get(&path(ids[n % ids.len()]), owner.token().unwrap());
+    let loads = questions.map(|(what, question, query)| {
+        let path = |n: usize| format!("/api/v1/battery/{question}/{}{query}", ids[n % ids.len()]);
+        let request = |n: usize| connection::get(&path(n), owner.token().unwrap());
         let requests: Vec<Vec<Vec<u8>>> =
             (0..CLIENTS).map(|client| (0..each).map(|n| request(client * each + n)).collect()).collect();
-        (*what, Asked { readings, load: driven(program.address(), &requests).0 })
+        (what, Asked { readings, load: driven(program.address(), &requests).0 })
     });
-    let loads = loads.collect();
     assert!(program.terminate().success());
-    loads
+    loads.into()
 }
 
 async fn fill(file: &Path, devices: &[Uuid], now: DateTime<Utc>) {

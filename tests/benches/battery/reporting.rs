@@ -62,7 +62,7 @@ pub(super) async fn owner(program: &Program) -> Client {
 fn report(key: &str, begin: DateTime<Utc>, first: usize, size: usize) -> Vec<u8> {
     let reading = |n: usize| {
         let at = begin + TimeDelta::seconds(2 * i64::try_from(n).unwrap());
-        json!({ "battery_level": 100 - n % 100, "is_charging": n % 5 == 0, "temperature": 25.5, "voltage": 3.85,
+        json!({ "battery_level": 100 - n % 100, "is_charging": n.is_multiple_of(5), "temperature": 25.5, "voltage": 3.85,
             "recorded_at": at })
     };
     let (path, body) = if size == 1 {

@@ -306,8 +306,9 @@ async fn weak_devices_report_in_a_url(engine: Engine) {
     let reported = weak.get(&format!("/api/v1/compat/battery/report?{query}")).await.expect(200);
     assert_eq!((reported.at("/data/battery_level"), reported.at("/data/is_charging")), (&json!(40), &json!(true)));
     assert_eq!(reported.at("/data/recorded_at"), &json!(scene.ago(3)));
-    let posted = weak.post_form("/api/v1/compat/battery/report", &[("token", key), ("level", "39"), ("charging", "0")]);
-    assert_eq!(posted.await.expect(200).at("/data/battery_level"), 39);
+    let fields = [("token", key.as_str()), ("level", "39"), ("charging", "0")];
+    let posted = weak.post_form("/api/v1/compat/battery/report", &fields).await.expect(200);
+    assert_eq!(posted.at("/data/battery_level"), 39);
     let latest = weak.get(&format!("/api/v1/compat/battery/latest?token={key}")).await.expect(200);
     assert_eq!(latest.json, json!({ "level": 39, "charging": false, "timestamp": scene.now.timestamp() }));
     let simple = weak.get(&format!("/api/v1/compat/battery/simple?token={key}&l=38&c=1")).await.expect(200);

@@ -74,7 +74,7 @@ async fn report_until_killed(program: &mut Program, devices: &mut [Device], begi
         tokio::spawn(async move {
             for turn in 0_i32.. {
                 let first = begin + TimeDelta::seconds(i64::from(turn) * 10);
-                let times: Vec<_> = (0..1 + turn % 3).map(|n| first + TimeDelta::seconds(i64::from(n))).collect();
+                let times: Vec<_> = (0..=turn % 3).map(|n| first + TimeDelta::seconds(i64::from(n))).collect();
                 let data: Vec<Value> =
                     times.iter().map(|at| json!({ "battery_level": 50, "recorded_at": at })).collect();
                 let body = json!({ "data": data }).to_string();
