@@ -162,8 +162,8 @@ async fn list_device_tokens(
     app.token_usage.write_down(&app.models).await;
     let uses = token_uses::of(&app.models.read, rows.iter().map(|row| row.id.as_str())).await?;
     let shown = rows.into_iter().map(|row| {
-        let used = uses.iter().find(|used| used.token_id == row.id);
-        TokenOut::of(row, now).used(used)
+        let of_token = uses.iter().find(|used| used.token_id == row.id);
+        TokenOut::of(row, now).used(of_token)
     });
     Ok(envelope::ok(&caller.request, shown.collect()))
 }
