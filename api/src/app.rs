@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use commands::gateways::market::MarketData;
+use commands::gateways::readings::BatteryReadings;
 use commands::{Clock, CommandBus, CommandContext, CommandError, Readers, Receipt};
 use domain::aggregate::Decider;
 use domain::log::Log;
@@ -30,6 +31,7 @@ pub struct Server {
     pub models: ReadModels,
     pub past: PastLists,
     pub market: Arc<dyn MarketData>,
+    pub readings: Arc<dyn BatteryReadings>,
     pub statuses: watch::Receiver<Arc<Statuses>>,
     pub secrets: Secrets,
     pub tokens: Tokens,

@@ -1,5 +1,6 @@
 //! All settings: `corelog.toml`, then `CORELOG_*` variables. Each is described in `corelog.example.toml`.
 
+mod battery;
 mod miners;
 mod plans;
 
@@ -11,6 +12,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use battery::{BatterySettings, MqttSettings};
 pub use miners::MinerSettings;
 pub use plans::PlanSettings;
 
@@ -61,6 +63,7 @@ pub struct Config {
     pub log_format: LogFormat,
     /// `CORELOG_MINERS__READ_EVERY_MS` and the like.
     pub miners: MinerSettings,
+    pub battery: BatterySettings,
 }
 
 /// How log lines look.
@@ -87,6 +90,7 @@ impl Default for Config {
             log: "info".to_owned(),
             log_format: LogFormat::Text,
             miners: MinerSettings::default(),
+            battery: BatterySettings::default(),
         }
     }
 }
@@ -141,6 +145,9 @@ impl Config {
         if let Some((setting, why)) = self.miners.wrong() {
             return wrong(&format!("miners__{setting}"), why);
         }
+        if let Some((setting, why)) = self.battery.wrong() {
+            return wrong(&format!("battery__{setting}"), why);
+        }
         if self.log.parse::<tracing_subscriber::EnvFilter>().is_err() {
             return wrong("log", "is not a log filter such as `info`");
         }
@@ -157,6 +164,7 @@ impl Config {
             secret_key: masked(&self.secret_key),
             admin_password: masked(&self.admin_password),
             miners: MinerSettings { password: masked(&self.miners.password), ..self.miners.clone() },
+            battery: self.battery.masked(),
             database_url: self.database_url.as_deref().map(without_password),
             ..self.clone()
         };

@@ -50,12 +50,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let query = parts.uri.query().unwrap_or_default();
-        let parsed = serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(form_urlencoded(query)));
-        parsed.map(Self).map_err(|error| {
-            let path = error.path().to_string();
-            ApiError::field(if path == "." { named(error.inner()) } else { path }, error.into_inner().to_string())
-        })
+        form_fields(parts.uri.query().unwrap_or_default()).map(Self)
     }
 }
 
@@ -80,6 +75,14 @@ pub(crate) async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<
 pub(crate) fn too_large() -> ApiError {
     let message = format!("the body is larger than {BODY_BYTES_MAX} bytes");
     ApiError::new(ErrorKind::PayloadTooLarge, "payload_too_large", message)
+}
+
+/// What the fields of a query or form say.
+pub(crate) fn form_fields<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
+    serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(form_urlencoded(text))).map_err(|error| {
+        let path = error.path().to_string();
+        ApiError::field(if path == "." { named(error.inner()) } else { path }, error.into_inner().to_string())
+    })
 }
 
 fn form_urlencoded(query: &str) -> form_urlencoded::Parse<'_> {

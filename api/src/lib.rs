@@ -16,6 +16,7 @@ mod metrics;
 pub mod owl;
 mod pipeline;
 pub mod platform;
+mod readings;
 pub mod request;
 mod router;
 pub mod secrets;

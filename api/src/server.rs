@@ -29,6 +29,7 @@ use crate::config::{Config, MinerSettings};
 use crate::limits::Limits;
 use crate::market;
 use crate::metrics;
+use crate::readings;
 use crate::router::router;
 use crate::secrets::Secrets;
 use crate::zinnia::known_devices::KnownDevices;
@@ -161,6 +162,7 @@ impl Running {
         let storage = Storage::open(&config).await?;
         let secrets = secrets(&config)?;
         let market = market::open(&config).await?;
+        let battery_readings = readings::open(&config).await?;
         let bus = Arc::new(CommandBus::new(Arc::clone(&storage.log), clock));
         let mut projections = Runner::new(Arc::clone(&storage.log), storage.models.write.clone(), catalogue());
         if *storage.leading.borrow() {
@@ -176,6 +178,7 @@ impl Running {
             models: storage.models.clone(),
             past: PastLists::default(),
             market,
+            readings: battery_readings,
             tokens: Tokens::new(&secrets),
             sessions: OpenSessions::following(head),
             limits: Limits::new(&config),
@@ -195,6 +198,8 @@ impl Running {
         readers.spawn(OpenSessions::follow(Arc::clone(&app)));
         readers.spawn(metrics::keep_up(app.metrics.clone()));
         readers.spawn(KnownDevices::follow(Arc::clone(&app)));
+        readers.spawn(readings::drop_old(Arc::clone(&app), storage.leading.clone()));
+        readers.spawn(readings::listen_to_broker(Arc::clone(&app), storage.leading.clone()));
         let first_owner = first_start::make_owner(&app).await;
         let first_owner = first_owner.map_err(|error| {
             StartError::because("the owner (admin_email, admin_password) cannot be registered", &error.message)

@@ -31,7 +31,7 @@ impl Surface {
 
     /// The surface that an unknown path most likely meant: its error body is used.
     pub fn of_path(path: &str) -> Self {
-        const ZINNIA: [&str; 5] = ["users", "devices", "battery", "alerts", "notifications/preferences"];
+        const ZINNIA: [&str; 6] = ["users", "devices", "battery", "compat", "alerts", "notifications/preferences"];
         const HASHINSIGHT: [&str; 2] = ["telemetry", "ai"];
         let within = |prefix: &str| path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'));
         if within("/platform").is_some() {

@@ -1,6 +1,8 @@
 //! Zinnia: battery devices and alerts.
 
 pub mod access;
+mod battery;
+mod compat;
 pub mod device_caller;
 mod device_secrets;
 mod device_sessions;
@@ -9,6 +11,8 @@ mod device_tokens;
 mod devices;
 pub mod envelope;
 pub mod known_devices;
+pub(crate) mod mqtt_reports;
+pub mod reports;
 pub mod token_usage;
 mod users;
 
@@ -24,4 +28,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(device_tokens::routes())
         .merge(device_shares::routes())
         .merge(device_sessions::routes())
+        .merge(reports::routes())
+        .merge(battery::routes())
+        .merge(compat::routes())
 }

@@ -8,6 +8,8 @@ pub mod curtailment_clock;
 pub mod market;
 pub mod miner_orders;
 pub mod miners;
+pub mod mqtt;
+pub mod readings;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;

@@ -1,3 +1,5 @@
-//! Battery devices: what they are, who may use them, and what they are called by.
+//! Battery devices: what they are, who may use them, what they are called by, and what they report.
 
 pub mod device;
+pub mod drain;
+pub mod reading;

@@ -36,6 +36,14 @@ pub const MARKET_SQLITE: Schema =
 pub const MARKET_POSTGRES: Schema =
     Schema { name: "market", files: &[("0001_candles.sql", include_str!("../market/postgres/0001_candles.sql"))] };
 
+/// Battery readings on SQLite.
+pub const BATTERY_SQLITE: Schema =
+    Schema { name: "battery", files: &[("0001_readings.sql", include_str!("../battery/sqlite/0001_readings.sql"))] };
+
+/// Battery readings on PostgreSQL.
+pub const BATTERY_POSTGRES: Schema =
+    Schema { name: "battery", files: &[("0001_readings.sql", include_str!("../battery/postgres/0001_readings.sql"))] };
+
 /// Why a schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
@@ -132,7 +140,9 @@ mod tests {
 
     #[test]
     fn files_are_numbered_from_one_without_gaps() {
-        for schema in [EVENT_STORE_SQLITE, EVENT_STORE_POSTGRES, MARKET_SQLITE, MARKET_POSTGRES] {
+        for schema in
+            [EVENT_STORE_SQLITE, EVENT_STORE_POSTGRES, MARKET_SQLITE, MARKET_POSTGRES, BATTERY_SQLITE, BATTERY_POSTGRES]
+        {
             for (number, (file, _)) in (1..).zip(schema.files) {
                 assert!(file.starts_with(&format!("{number:04}_")), "{file} stands at place {number}");
             }

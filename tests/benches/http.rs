@@ -1,8 +1,8 @@
 //! `POST /api/recharge/redeem` of a signed-in user: two commands, three read models, and the answer waits for them.
 
-mod connection;
+pub(crate) mod connection;
 mod in_process;
-mod over_http;
+pub(crate) mod over_http;
 
 use std::process::Command;
 

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program that measures ends where it cannot go on")]
 
+mod battery;
 mod filling;
 mod http;
 mod idiomatic;
@@ -29,6 +30,7 @@ fn main() {
         ("http", http::section),
         ("replay", replay::section),
         ("memory", memory::section),
+        ("battery", battery::section),
     ] {
         if settings.wants(name) {
             println!("{}", section(&settings));

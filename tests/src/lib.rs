@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on fails, and says where")]
 
 pub mod answer;
+pub mod broker;
 pub mod clock;
 pub mod cluster;
 pub mod engine;

@@ -11,6 +11,7 @@ use api::surface::Surface;
 use chrono::TimeDelta;
 use commands::Clock;
 use commands::gateways::market::MarketData;
+use commands::gateways::readings::BatteryReadings;
 use data_encoding::BASE64URL_NOPAD;
 use domain::identity::plan::Plan;
 use domain::identity::role::Role;
@@ -116,6 +117,11 @@ impl TestServer {
     /// Its market data.
     pub fn market(&self) -> &dyn MarketData {
         self.app.market.as_ref()
+    }
+
+    /// Its battery readings.
+    pub fn readings(&self) -> &dyn BatteryReadings {
+        self.app.readings.as_ref()
     }
 
     /// Asks `client` for a list until it shows what `done` looks for.

@@ -171,6 +171,7 @@ struct DevicesQuery {
         ("device_type" = Option<String>, Query), ("as_of" = Option<String>, Query)),
     responses((status = 200, body = Envelope<Items<DeviceOut>>)))]
 async fn list_devices(
+    State(app): State<App>,
     lists: Lists,
     caller: Caller,
     Query(query): Query<DevicesQuery>,
@@ -181,7 +182,10 @@ async fn list_devices(
     };
     let db = lists.of(&["devices", "device_shares"]).await?;
     let paging = envelope::paging(query.page, query.page_size);
-    let page = devices::list(&db, (caller.user.tenant, caller.user.id), &filter, paging).await?;
+    let mut page = devices::list(&db, (caller.user.tenant, caller.user.id), &filter, paging).await?;
+    if lists.are_of_now() {
+        heard(&app, &mut page.rows).await?;
+    }
     Ok(envelope::ok(&caller.request, envelope::items(page, DeviceOut::of)?))
 }
 
@@ -192,8 +196,19 @@ async fn get_device(
     caller: Caller,
     Path(id): Path<Uuid>,
 ) -> Result<Envelope<DeviceOut>, ApiError> {
-    let row = access::device(&app, &caller.user, id, Need::Read).await?;
+    let mut row = access::device(&app, &caller.user, id, Need::Read).await?;
+    heard(&app, std::slice::from_mut(&mut row)).await?;
     Ok(envelope::ok(&caller.request, DeviceOut::of(row)?))
+}
+
+/// The readings know when each device was last heard of.
+async fn heard(server: &Server, rows: &mut [devices::Model]) -> Result<(), ApiError> {
+    let ids = rows.iter().map(devices::Model::device_id).collect::<Result<Vec<_>, _>>()?;
+    let seen = server.readings.last_seen(&ids).await?;
+    for (row, id) in rows.iter_mut().zip(&ids) {
+        row.last_seen_at = row.last_seen_at.max(seen.get(id).copied());
+    }
+    Ok(())
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -213,7 +228,8 @@ async fn update_device(
 ) -> Result<Envelope<DeviceOut>, ApiError> {
     let status = body.status.as_deref().map(status).transpose()?;
     let command = DeviceCommand::Change { name: body.name, status, metadata: body.metadata };
-    let row = change(&app, &caller, (id, Need::Write), command).await?;
+    let mut row = change(&app, &caller, (id, Need::Write), command).await?;
+    heard(&app, std::slice::from_mut(&mut row)).await?;
     Ok(envelope::ok(&caller.request, DeviceOut::of(row)?))
 }
 
@@ -238,6 +254,9 @@ async fn delete_device(
     access::device(&app, &caller.user, id, Need::Own).await?;
     app.change::<Device>(&caller.request, &id.to_string(), DeviceCommand::Delete).await?;
     app.devices.forget(id);
+    if let Err(fault) = app.readings.forget(id).await {
+        tracing::warn!(device = %id, %fault, "readings of a deleted device stay, and nobody can see them");
+    }
     Ok(envelope::ok(&caller.request, SaidOut::new("设备已删除")))
 }
 

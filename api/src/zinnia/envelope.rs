@@ -130,6 +130,11 @@ fn particular(error: &ApiError) -> String {
         "device.shared_with_owner" => "不能将设备共享给其所有者".to_owned(),
         "device.too_many_shares" => "共享用户数量已达上限（100个）".to_owned(),
         "device.shown_once" => "该请求已执行过，密钥仅显示一次".to_owned(),
+        "battery_reading.level_invalid" => of_reading(error, "电量必须在0到100之间"),
+        "battery_reading.temperature_invalid" => of_reading(error, "温度必须在-40到85之间"),
+        "battery_reading.voltage_invalid" => of_reading(error, "电压必须在0到10之间"),
+        "battery_reading.in_the_future" => of_reading(error, "记录时间不能晚于当前时间"),
+        "battery_reading.too_old" => of_reading(error, "记录时间过早，已超出数据保留期"),
         "user.device_info_too_long" => "设备信息过长".to_owned(),
         "user.deactivated" => "账户已被禁用".to_owned(),
         "user.locked" => {
@@ -138,6 +143,11 @@ fn particular(error: &ApiError) -> String {
         }
         _ => error.message.clone(),
     }
+}
+
+/// Which reading of several it is, and what is wrong with it.
+fn of_reading(error: &ApiError, what: &str) -> String {
+    error.details.get("place").map_or_else(|| what.to_owned(), |place| format!("第{place}条：{what}"))
 }
 
 fn words(kind: ErrorKind) -> (StatusCode, &'static str, &'static str) {
