@@ -1,5 +1,6 @@
 //! The binary `corelog`.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -135,6 +136,7 @@ async fn serve(config: Config) -> Result<ExitCode, String> {
 fn write_logs(config: &Config) {
     let filter = EnvFilter::try_new(&config.log).unwrap_or_default();
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = logs.with_ansi(std::io::stderr().is_terminal());
     match config.log_format {
         LogFormat::Text => logs.init(),
         LogFormat::Json => logs.json().init(),

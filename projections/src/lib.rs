@@ -14,6 +14,7 @@ mod projector;
 mod read_ahead;
 mod runner;
 pub mod scratch;
+mod shown;
 
 pub mod billing;
 pub mod crm;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use domain::event::{DecodeError, Recorded};
-use sea_orm::sea_query::{OnConflict, sea_value_to_json_value};
+use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ColumnTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityName, EntityTrait, IdenStatic,
     IntoActiveModel, Iterable, ModelTrait, PaginatorTrait, PrimaryKeyToColumn, QueryFilter, QueryOrder, QuerySelect,
@@ -13,6 +13,7 @@ use sea_orm::{
 
 use crate::difference::{self, Comparison};
 use crate::projection::Projection;
+use crate::shown;
 
 /// Rows kept in memory between batches, per projection; beyond it they are read again when touched.
 const ROWS_CACHED_MAX: usize = 20_000;
@@ -210,7 +211,7 @@ impl<P: Projection> AnyProjector for Projector<P> {
         let rows = P::Entity::find().order_by_asc(key_column::<P>()).offset(offset).limit(limit).all(db).await?;
         let columns = |row: &P::Row| {
             <P::Entity as EntityTrait>::Column::iter()
-                .map(|column| (column.as_str().to_owned(), sea_value_to_json_value(&row.get(column))))
+                .map(|column| (column.as_str().to_owned(), shown::json(&row.get(column))))
                 .collect()
         };
         Ok(rows.iter().map(columns).collect())
