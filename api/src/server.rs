@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use axum::serve::ListenerExt;
 use commands::gateways::curtailment_clock::CurtailmentClock;
 use commands::gateways::miner_orders::MinerOrders;
 use commands::gateways::miners::AsicMiners;
@@ -164,7 +165,7 @@ impl Running {
         let market = market::open(&config).await?;
         let battery_readings = readings::open(&config).await?;
         let bus = Arc::new(CommandBus::new(Arc::clone(&storage.log), clock));
-        let mut projections = Runner::new(Arc::clone(&storage.log), storage.models.write.clone(), catalogue());
+        let mut projections = Runner::new(Arc::clone(&storage.log), &storage.models, catalogue());
         if *storage.leading.borrow() {
             let caught_up = projections.catch_up().await;
             caught_up.map_err(|error| StartError::because("the read models cannot be brought up to date", &error))?;
@@ -232,6 +233,10 @@ impl Running {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
         let service = router(&self.app).into_make_service_with_connect_info::<SocketAddr>();
+        // An answer that is written in parts does not wait for the client to say that it got the first.
+        let listener = listener.tap_io(|connection| {
+            let _ = connection.set_nodelay(true);
+        });
         let served = axum::serve(listener, service).with_graceful_shutdown(stop).await;
         // Until the last answer is given the readers go on, because answers wait for them.
         drop(self.readers);

@@ -12,9 +12,11 @@ mod page;
 mod projection;
 mod projector;
 mod read_ahead;
+mod rows;
 mod runner;
 pub mod scratch;
 mod shown;
+mod writer;
 
 pub mod billing;
 pub mod crm;
@@ -25,10 +27,11 @@ pub mod trading;
 
 pub use beside::Beside;
 pub use catalogue::catalogue;
-pub use database::ReadModels;
+pub use database::{ReadModels, Tables};
 pub use difference::{Comparison, Difference, DifferenceKind, FieldDifference};
 pub use page::{Page, Paging};
 pub use projection::{Projection, ProjectionError};
 pub use projector::{AnyProjector, Projector, ShownRow};
 pub use read_ahead::ReadAhead;
 pub use runner::{ProjectionStatus, Runner, Statuses};
+pub use writer::{Changes, Shape};

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use data_encoding::HEXLOWER;
+use domain::billing::balance::{Balance, BalanceEvent};
 use domain::billing::recharge_code::{RechargeCode, RechargeCodeCommand, RechargeCodeEvent};
 use domain::log::CommandKey;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -11,10 +12,12 @@ use projections::billing::recharge_codes::{self, CodeStatus};
 use projections::billing::{balances, recharge_records};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use uuid::Uuid;
 
 use super::envelope::{self, Envelope, ListEnvelope};
 use crate::amount::Amount;
@@ -29,6 +32,8 @@ use crate::request::RequestContext;
 const ALPHABET: &[u8; 30] = b"23456789ABCDEFGHJKMNPQRSTVWXYZ";
 const CODE_CHARS: usize = 12;
 const BATCH_MAX: usize = 1_000;
+/// Credits among which that of a redemption is looked for.
+const CREDITS_LOOKED_AT_MAX: usize = 256;
 /// Codes issued at the same time: they share the flushes of the log.
 const AT_ONCE: usize = 128;
 
@@ -177,12 +182,28 @@ async fn redeem_code(
     let Some(RechargeCodeEvent::Redeemed { amount, redemption_id, .. }) = receipt.events.first() else {
         return Err(ApiError::internal(&"a redemption without its event"));
     };
-    let new_balance = balances::of(&app.models.read, caller.user.tenant, caller.user.id).await?;
+    let new_balance = balance_after(&app, &caller, receipt.position, *redemption_id).await?;
     Ok(envelope::ok(RedeemOut {
         amount: Amount(*amount),
         new_balance: Amount(new_balance),
         recharge_record_id: redemption_id.to_string(),
     }))
+}
+
+/// What the credit for a redemption led to. It stands shortly after the redemption in the log, whose newest events are
+/// in memory; the list of balances knows it as well, but has to be read.
+async fn balance_after(app: &Server, caller: &Caller, redeemed_at: u64, redemption: Uuid) -> Result<Decimal, ApiError> {
+    let user = caller.user.id.to_string();
+    let page = app.log().read_all(redeemed_at, &["balance"], CREDITS_LOOKED_AT_MAX).await?;
+    for event in page.events.iter().filter(|event| *event.aggregate_id == *user) {
+        let entry = event.decode::<Balance>().ok().flatten();
+        if let Some(BalanceEvent::Credited { balance_after, redemption_id, .. }) = entry
+            && redemption_id == redemption
+        {
+            return Ok(balance_after);
+        }
+    }
+    Ok(balances::of(&app.models.read, caller.user.tenant, caller.user.id).await?)
 }
 
 #[derive(Deserialize)]
