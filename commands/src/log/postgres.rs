@@ -76,6 +76,7 @@ impl PostgresLog {
         let mut writer = Writer::new(address.clone(), &options);
         writer.set_up().await?;
         let reader = Reader::new(address.clone(), &options);
+        tokio::spawn(listener::announce(reader.clone(), writer.appended()));
         let tail = Arc::new(Tail::new(reader.head().await?));
         tokio::spawn(writer.run(waiting, Arc::clone(&tail)));
         let following = listener::follow(reader.clone(), Arc::clone(&tail), options.poll_interval);

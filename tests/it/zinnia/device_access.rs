@@ -128,7 +128,7 @@ async fn everybody_may_do_what_their_share_says(engine: Engine) {
 
 #[tokio::test]
 async fn lists_show_what_is_owned_or_shared() {
-    let Stage { owner, actors, .. } = stage(Engine::Sqlite).await;
+    let Stage { server: _server, owner, actors, .. } = stage(Engine::Sqlite).await;
     let (id, _) = shared_device(&owner).await;
     for Actor { name, client, .. } in &actors {
         let listed = client.get("/api/v1/devices").await.expect(200);
