@@ -10,6 +10,7 @@ async fn every_api_is_described_and_browsed_offline() {
     let anybody = server.anonymous();
     for surface in Surface::ALL {
         let described = anybody.get(&format!("/platform/docs/{}.json", surface.name())).await.expect(200);
+        assert_eq!(described.at("/info/version"), env!("CARGO_PKG_VERSION"));
         assert!(!described.at("/paths").as_object().unwrap().is_empty(), "{}", surface.name());
     }
     let page = anybody.get("/platform/docs/").await.expect(200).text;
