@@ -93,9 +93,10 @@ pub fn error(error: &ApiError) -> Response {
         ("user.already_registered" | "username.taken", _) => {
             (StatusCode::BAD_REQUEST, "validation_error", particular(error))
         }
-        // Says how long to wait, which the fixed words do not.
-        ("verification.too_soon", _) => (status, word, particular(error)),
-        ("verification.invalid" | "verification.wrong" | "recaptcha.failed", _) => (status, word, particular(error)),
+        // They say all there is to say.
+        ("verification.too_soon" | "verification.invalid" | "verification.wrong" | "recaptcha.failed", _) => {
+            (status, word, particular(error))
+        }
         ("user.locked" | "user.deactivated", _) => {
             (StatusCode::UNAUTHORIZED, "unauthorized", format!("认证失败：{}", particular(error)))
         }
@@ -118,12 +119,11 @@ fn particular(error: &ApiError) -> String {
         "verification.invalid" => "验证码无效或已过期".to_owned(),
         "verification.wrong" => format!("验证码错误，还剩 {} 次尝试机会", number("remaining_attempts")),
         "recaptcha.failed" => "人机验证失败".to_owned(),
-        "user.metadata_too_large" => "元数据过大".to_owned(),
         "user.email_invalid" => "邮箱格式不正确".to_owned(),
         "user.username_invalid" => "用户名长度必须在3到50之间".to_owned(),
         "device.name_out_of_range" => "名称长度必须在1到100之间".to_owned(),
         "device.type_out_of_range" => "设备类型长度必须在1到50之间".to_owned(),
-        "device.metadata_too_large" => "元数据过大".to_owned(),
+        "user.metadata_too_large" | "device.metadata_too_large" => "元数据过大".to_owned(),
         "device.metadata_has_nul" => "元数据包含无效字符".to_owned(),
         "device.low_threshold_out_of_range" => "低电量阈值必须在1到100之间".to_owned(),
         "device.critical_threshold_out_of_range" => "临界电量阈值必须在1到100之间".to_owned(),

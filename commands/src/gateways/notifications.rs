@@ -3,6 +3,7 @@
 //! Each way is tried a few times and its outcome recorded. What was recorded is not tried again after a restart; what
 //! was under way is, so a receiver may be told twice and can tell by the id of the alert.
 
+mod email;
 mod outside;
 mod web_push;
 mod webhook;
@@ -30,6 +31,7 @@ use uuid::Uuid;
 pub use self::outside::{BadTarget, Outside, PrivateTargets};
 pub use self::web_push::{PushTarget, VapidKey};
 pub use self::webhook::WebhookTarget;
+use super::mail::Seal;
 use super::{Gateway, Notice};
 use crate::bus::{CommandBus, CommandError};
 use crate::context::CommandContext;
@@ -58,6 +60,8 @@ pub fn push_context(user: UserId, subscription: Uuid) -> String {
 pub struct Words {
     pub sentence: fn(AlertType, f64) -> String,
     pub level: fn(AlertLevel) -> &'static str,
+    /// Subject and text of a mail, from the device's name, the sentence, the level and the time.
+    pub mail: fn(&str, &str, &str, DateTime<Utc>) -> (String, String),
 }
 
 /// Why something was not told.
@@ -88,6 +92,7 @@ pub(crate) struct Letter<'a> {
 pub struct Notifications {
     outside: Outside,
     vault: Arc<dyn Vault>,
+    seal: Arc<dyn Seal>,
     words: Words,
     vapid: VapidKey,
     pauses: [Duration; 3],
@@ -95,8 +100,14 @@ pub struct Notifications {
 
 impl Notifications {
     /// Notifications that go out through `outside`; `pauses` are those before the second and every further try.
-    pub fn new(outside: Outside, vault: Arc<dyn Vault>, words: Words, vapid: VapidKey, pauses: [Duration; 3]) -> Self {
-        Self { outside, vault, words, vapid, pauses }
+    pub fn new(
+        outside: Outside,
+        secrets: &Arc<impl Vault + Seal + 'static>,
+        words: Words,
+        vapid: VapidKey,
+        pauses: [Duration; 3],
+    ) -> Self {
+        Self { outside, vault: Arc::clone(secrets) as _, seal: Arc::clone(secrets) as _, words, vapid, pauses }
     }
 
     async fn tell(&self, bus: &CommandBus, cause: &Recorded, message: &Message) -> Result<(), String> {
@@ -116,7 +127,7 @@ impl Notifications {
         let (sentence, level) =
             ((self.words.sentence)(message.alert_type, message.value), (self.words.level)(message.level));
         let letter = Letter { message, device, account, sentence, level, now };
-        let recipients = recipients(&wants).into_iter();
+        let recipients = recipients(&wants, account).into_iter();
         let outcomes = join_all(recipients.map(|to| self.try_recipient(bus, cause, &wants, &letter, to))).await;
         outcomes.into_iter().collect::<Result<(), String>>()?;
         self.record(bus, cause, "complete", NotificationCommand::Complete).await
@@ -140,7 +151,10 @@ impl Notifications {
         if matches!(&state, Notification::Requested { tried, .. } if tried.contains(&recipient)) {
             return Ok(());
         }
-        let (attempts, outcome) = self.insist(wants, letter, recipient).await;
+        let (attempts, outcome) = match recipient.channel {
+            Channel::Email => (1, email::ask_for(self, bus, cause, letter).await?),
+            Channel::Webhook | Channel::WebPush => self.insist(wants, letter, recipient).await,
+        };
         let purpose = format!("{:?}/{}", recipient.channel, recipient.subscription_id.unwrap_or_default());
         let command = match outcome {
             Ok(()) => NotificationCommand::Deliver { recipient, attempts },
@@ -237,12 +251,14 @@ fn text(error: impl std::fmt::Display) -> String {
 }
 
 /// Every way that a user wants.
-fn recipients(wants: &NotificationPreferences) -> Vec<Recipient> {
+fn recipients(wants: &NotificationPreferences, account: &Account) -> Vec<Recipient> {
     let preferences = &wants.preferences;
     let on = |wanted: bool, channel| wanted.then_some(Recipient { channel, subscription_id: None });
     let browsers = wants.subscriptions.keys().filter(|_| preferences.web_push);
     let browsers = browsers.map(|id| Recipient { channel: Channel::WebPush, subscription_id: Some(*id) });
-    on(preferences.webhook, Channel::Webhook).into_iter().chain(browsers).collect()
+    // Nobody is mailed to who has not shown that the address is theirs.
+    let mail = on(preferences.email && account.email_verified, Channel::Email);
+    on(preferences.webhook, Channel::Webhook).into_iter().chain(mail).chain(browsers).collect()
 }
 
 #[async_trait]
