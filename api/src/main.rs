@@ -1,5 +1,6 @@
 //! The binary `corelog`.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -158,6 +159,7 @@ fn write_logs(config: &Config, system_lines: Option<SystemLines>) {
     let filter = EnvFilter::try_new(&config.log).unwrap_or_default();
     let logs = tracing_subscriber::registry().with(filter).with(system_lines);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = lines.with_ansi(std::io::stderr().is_terminal());
     match config.log_format {
         LogFormat::Text => logs.with(lines).init(),
         LogFormat::Json => logs.with(lines.json()).init(),

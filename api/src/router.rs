@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use tower_http::catch_panic::CatchPanicLayer;
-use utoipa::openapi::OpenApi;
+use utoipa::openapi::{Info, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
@@ -70,8 +70,18 @@ fn documents_of_bitrun() -> Router {
 
 fn document(surface: Surface) -> OpenApi {
     let mut document = routes(surface).into_openapi();
-    surface.name().clone_into(&mut document.info.title);
+    document.info = Info::new(title(surface), env!("CARGO_PKG_VERSION"));
     document
+}
+
+fn title(surface: Surface) -> &'static str {
+    match surface {
+        Surface::HashInsight => "HashInsight",
+        Surface::Zinnia => "Zinnia",
+        Surface::Bitrun => "BITRUN",
+        Surface::Owl => "Owl Factory",
+        Surface::Platform => "Corelog",
+    }
 }
 
 fn of_surface(app: &App, surface: Surface) -> Router {

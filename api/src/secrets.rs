@@ -7,8 +7,6 @@ use std::path::Path;
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
 use commands::gateways::mail::Seal;
-use commands::gateways::notifications::Vault;
-use data_encoding::BASE64;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
@@ -115,13 +113,6 @@ impl Seal for Secrets {
 
     fn open(&self, context: &str, sealed: &[u8]) -> Option<Vec<u8>> {
         self.unseal(context, sealed).ok()
-    }
-}
-
-/// What users gave sealed stands in base64 in events.
-impl Vault for Secrets {
-    fn open(&self, context: &str, sealed: &str) -> Option<Vec<u8>> {
-        self.unseal(context, &BASE64.decode(sealed.as_bytes()).ok()?).ok()
     }
 }
 

@@ -296,10 +296,10 @@ fn gateways(app: &Server) -> Result<Vec<Arc<dyn Gateway>>, StartError> {
 }
 
 fn notifications(app: &Server) -> Result<Notifications, StartError> {
-    let words = Words { sentence: alert_words::sentence, level: alert_words::level, mail: alert_words::mail };
+    let words = Words { sentence: alert_words::sentence, level: alert_words::level };
     let vapid = vapid_key(app).map_err(|error| StartError::because("web push cannot be signed", &error.message))?;
     let (outside, secrets) = (app.outside.clone(), Arc::new(app.secrets.clone()));
-    Ok(Notifications::new(outside, &secrets, words, vapid, app.config.alerts.retry_after()))
+    Ok(Notifications::new(outside, secrets, words, vapid, app.config.alerts.retry_after()))
 }
 
 fn outside(config: &Config) -> Result<Outside, StartError> {

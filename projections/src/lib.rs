@@ -15,6 +15,7 @@ mod read_ahead;
 mod rows;
 mod runner;
 pub mod scratch;
+mod shown;
 mod writer;
 
 pub mod billing;

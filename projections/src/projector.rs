@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::event::{DecodeError, Recorded};
-use sea_orm::sea_query::sea_value_to_json_value;
 use sea_orm::{
     ColumnTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityName, EntityTrait, IdenStatic,
     Iterable, ModelTrait, PaginatorTrait, PrimaryKeyToColumn, QueryFilter, QueryOrder, QuerySelect, Schema, Select,
@@ -14,6 +13,7 @@ use sea_orm::{
 use crate::difference::{self, Comparison};
 use crate::projection::Projection;
 use crate::rows::Rows;
+use crate::shown;
 use crate::writer::{Changes, Shape};
 
 /// Keys looked up by one statement: a few sizes, so that few statements are prepared.
@@ -198,7 +198,7 @@ impl<P: Projection> AnyProjector for Projector<P> {
         let rows = P::Entity::find().order_by_asc(key_column::<P>()).offset(offset).limit(limit).all(db).await?;
         let columns = |row: &P::Row| {
             <P::Entity as EntityTrait>::Column::iter()
-                .map(|column| (column.as_str().to_owned(), sea_value_to_json_value(&row.get(column))))
+                .map(|column| (column.as_str().to_owned(), shown::json(&row.get(column))))
                 .collect()
         };
         Ok(rows.iter().map(columns).collect())

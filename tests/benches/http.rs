@@ -78,6 +78,7 @@ fn row(table: &mut Table, what: &str, log: &str, clients: usize, load: Load, bas
 
 /// The server is a process of its own: the program as it is released, built like this one.
 pub(crate) fn build_program() {
-    let arguments = ["build", "--quiet", "--profile", "bench", "-p", "api", "--bin", "corelog"];
+    // With the features that this program is built with too: then nothing is built twice.
+    let arguments = ["build", "--quiet", "--profile", "bench", "-p", "api", "-p", "tests", "--bin", "corelog"];
     assert!(Command::new(env!("CARGO")).args(arguments).status().unwrap().success());
 }

@@ -32,8 +32,8 @@ fn main() {
         ("http", http::section),
         ("replay", replay::section),
         ("memory", memory::section),
-        ("battery", battery::section),
         ("lists", lists::section),
+        ("battery", battery::section),
     ] {
         if settings.wants(name) {
             println!("{}", section(&settings));

@@ -10,11 +10,15 @@ async fn every_api_is_described_and_browsed_offline() {
     let anybody = server.anonymous();
     for surface in Surface::ALL {
         let described = anybody.get(&format!("/platform/docs/{}.json", surface.name())).await.expect(200);
+        assert_eq!(described.at("/info/version"), env!("CARGO_PKG_VERSION"));
         assert!(!described.at("/paths").as_object().unwrap().is_empty(), "{}", surface.name());
     }
     let page = anybody.get("/platform/docs/").await.expect(200).text;
     let mut loaded = 0;
-    for reference in page.split(['"', '\'']).filter(|word| word.ends_with(".js") || word.ends_with(".css")) {
+    for reference in page
+        .split(['"', '\''])
+        .filter(|word| [Some("js"), Some("css")].contains(&word.rsplit_once('.').map(|ends| ends.1)))
+    {
         assert!(!reference.contains("//"), "{reference} comes from elsewhere");
         anybody.get(&format!("/platform/docs/{}", reference.trim_start_matches("./"))).await.expect(200);
         loaded += 1;

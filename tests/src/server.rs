@@ -41,7 +41,7 @@ pub struct TestServer {
     app: api::app::App,
     _serving: Serving,
     // Dropped after the server.
-    _data: TempDir,
+    data: TempDir,
     _database: Option<Database>,
 }
 
@@ -73,7 +73,7 @@ impl TestServer {
 
     /// The directory of its data.
     pub fn data_dir(&self) -> &std::path::Path {
-        self._data.path()
+        self.data.path()
     }
 
     /// Registers somebody with Zinnia, and signs in.
@@ -93,7 +93,7 @@ impl TestServer {
         let address = listener.local_addr().unwrap();
         let (log, models, app) = (Arc::clone(&running.storage().log), running.storage().models.clone(), running.app());
         let serving = tokio::spawn(async move { running.serve(listener, std::future::pending()).await.unwrap() });
-        Self { log, models, address, app, _serving: Serving(serving), _data: data, _database: None }
+        Self { log, models, address, app, _serving: Serving(serving), data, _database: None }
     }
 
     /// `http://127.0.0.1:<port>`.
@@ -146,11 +146,6 @@ impl TestServer {
     /// Its market data.
     pub fn market(&self) -> &dyn MarketData {
         self.app.market.as_ref()
-    }
-
-    /// Its battery readings.
-    pub fn readings(&self) -> &dyn BatteryReadings {
-        self.app.readings.as_ref()
     }
 
     /// Asks `client` for a list until it shows what `done` looks for.

@@ -21,7 +21,8 @@ use crate::error::ApiError;
 use crate::extract::Body;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(get_current_user, update_current_user)).routes(routes!(change_password))
+    let account = OpenApiRouter::new().routes(routes!(get_current_user, update_current_user));
+    account.routes(routes!(change_password)).routes(routes!(get_user_stats))
 }
 
 /// A user as Owl Factory shows one.

@@ -1,6 +1,5 @@
 //! What an alert says, in Chinese: on lists, in pushes and in notifications.
 
-use chrono::{DateTime, Utc};
 use domain::devices::alert_type::{AlertLevel, AlertType};
 
 /// The sentence of an alert.
@@ -21,13 +20,4 @@ pub(crate) fn level(level: AlertLevel) -> &'static str {
         AlertLevel::Warning => "警告",
         AlertLevel::Critical => "严重",
     }
-}
-
-/// Subject and text of a mail.
-pub(crate) fn mail(device: &str, sentence: &str, level: &str, at: DateTime<Utc>) -> (String, String) {
-    let time = at.format("%Y-%m-%d %H:%M:%S UTC");
-    let text = format!(
-        "设备：{device}\n预警：{sentence}\n级别：{level}\n时间：{time}\n\n可在 Zinnia 的通知设置中关闭邮件通知。\n"
-    );
-    (format!("[Zinnia {level}] {device}: {sentence}"), text)
 }

@@ -93,7 +93,7 @@ pub fn error(error: &ApiError) -> Response {
         ("user.already_registered" | "username.taken", _) => {
             (StatusCode::BAD_REQUEST, "validation_error", particular(error))
         }
-        // They say all there is to say.
+        // They say how long to wait or what to do, which the fixed words do not.
         ("verification.too_soon" | "verification.invalid" | "verification.wrong" | "recaptcha.failed", _) => {
             (status, word, particular(error))
         }

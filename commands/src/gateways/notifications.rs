@@ -3,7 +3,6 @@
 //! Each way is tried a few times and its outcome recorded. What was recorded is not tried again after a restart; what
 //! was under way is, so a receiver may be told twice and can tell by the id of the alert.
 
-mod email;
 mod outside;
 mod web_push;
 mod webhook;
@@ -12,8 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use cqrs_es::Aggregate;
+use data_encoding::BASE64;
 use domain::devices::alert::DeviceAlerts;
 use domain::devices::alert_type::{AlertLevel, AlertType};
 use domain::devices::device::{Device, Known};
@@ -25,13 +25,14 @@ use domain::event::{DecodeError, Recorded};
 use domain::identity::user::{Account, User};
 use domain::log::LogError;
 use domain::metadata::UserId;
+use domain::platform::mail::{Mail, MailError};
 use futures::future::join_all;
 use uuid::Uuid;
 
 pub use self::outside::{BadTarget, Outside, PrivateTargets};
 pub use self::web_push::{PushTarget, VapidKey};
 pub use self::webhook::WebhookTarget;
-use super::mail::Seal;
+use super::mail::{self, Seal};
 use super::{Gateway, Notice};
 use crate::bus::{CommandBus, CommandError};
 use crate::context::CommandContext;
@@ -39,18 +40,12 @@ use crate::context::CommandContext;
 /// Longest reason that is recorded, in characters.
 const REASON_CHARS_MAX: usize = 200;
 
-/// Whoever can open what users gave sealed.
-pub trait Vault: Send + Sync {
-    /// The text that was sealed for `context`.
-    fn open(&self, context: &str, sealed: &str) -> Option<Vec<u8>>;
-}
-
-/// What `Vault` knows the webhook of a user by.
+/// The context in which the webhook of a user is sealed.
 pub fn webhook_context(user: UserId) -> String {
     format!("webhook/{user}")
 }
 
-/// What `Vault` knows a browser of a user by.
+/// The context in which a browser of a user is sealed.
 pub fn push_context(user: UserId, subscription: Uuid) -> String {
     format!("push/{user}/{subscription}")
 }
@@ -60,8 +55,6 @@ pub fn push_context(user: UserId, subscription: Uuid) -> String {
 pub struct Words {
     pub sentence: fn(AlertType, f64) -> String,
     pub level: fn(AlertLevel) -> &'static str,
-    /// Subject and text of a mail, from the device's name, the sentence, the level and the time.
-    pub mail: fn(&str, &str, &str, DateTime<Utc>) -> (String, String),
 }
 
 /// Why something was not told.
@@ -88,10 +81,17 @@ pub(crate) struct Letter<'a> {
     pub(crate) now: DateTime<Utc>,
 }
 
+/// What one notification is about, and what asked for it.
+struct Work<'a> {
+    bus: &'a CommandBus,
+    cause: &'a Recorded,
+    wants: &'a NotificationPreferences,
+    letter: Letter<'a>,
+}
+
 /// The gateway.
 pub struct Notifications {
     outside: Outside,
-    vault: Arc<dyn Vault>,
     seal: Arc<dyn Seal>,
     words: Words,
     vapid: VapidKey,
@@ -100,14 +100,8 @@ pub struct Notifications {
 
 impl Notifications {
     /// Notifications that go out through `outside`; `pauses` are those before the second and every further try.
-    pub fn new(
-        outside: Outside,
-        secrets: &Arc<impl Vault + Seal + 'static>,
-        words: Words,
-        vapid: VapidKey,
-        pauses: [Duration; 3],
-    ) -> Self {
-        Self { outside, vault: Arc::clone(secrets) as _, seal: Arc::clone(secrets) as _, words, vapid, pauses }
+    pub fn new(outside: Outside, seal: Arc<dyn Seal>, words: Words, vapid: VapidKey, pauses: [Duration; 3]) -> Self {
+        Self { outside, seal, words, vapid, pauses }
     }
 
     async fn tell(&self, bus: &CommandBus, cause: &Recorded, message: &Message) -> Result<(), String> {
@@ -127,8 +121,9 @@ impl Notifications {
         let (sentence, level) =
             ((self.words.sentence)(message.alert_type, message.value), (self.words.level)(message.level));
         let letter = Letter { message, device, account, sentence, level, now };
-        let recipients = recipients(&wants, account).into_iter();
-        let outcomes = join_all(recipients.map(|to| self.try_recipient(bus, cause, &wants, &letter, to))).await;
+        let work = Work { bus, cause, wants: &wants, letter };
+        let recipients = recipients(&wants).into_iter();
+        let outcomes = join_all(recipients.map(|recipient| self.try_recipient(&work, recipient))).await;
         outcomes.into_iter().collect::<Result<(), String>>()?;
         self.record(bus, cause, "complete", NotificationCommand::Complete).await
     }
@@ -139,22 +134,13 @@ impl Notifications {
     }
 
     /// Tells one recipient, unless that was tried before, and records the outcome.
-    async fn try_recipient(
-        &self,
-        bus: &CommandBus,
-        cause: &Recorded,
-        wants: &NotificationPreferences,
-        letter: &Letter<'_>,
-        recipient: Recipient,
-    ) -> Result<(), String> {
+    async fn try_recipient(&self, work: &Work<'_>, recipient: Recipient) -> Result<(), String> {
+        let Work { bus, cause, letter, .. } = work;
         let (state, _) = bus.load::<Notification>(&cause.aggregate_id).await.map_err(text)?;
         if matches!(&state, Notification::Requested { tried, .. } if tried.contains(&recipient)) {
             return Ok(());
         }
-        let (attempts, outcome) = match recipient.channel {
-            Channel::Email => (1, email::ask_for(self, bus, cause, letter).await?),
-            Channel::Webhook | Channel::WebPush => self.insist(wants, letter, recipient).await,
-        };
+        let (attempts, outcome) = self.insist(work, recipient).await;
         let purpose = format!("{:?}/{}", recipient.channel, recipient.subscription_id.unwrap_or_default());
         let command = match outcome {
             Ok(()) => NotificationCommand::Deliver { recipient, attempts },
@@ -170,31 +156,22 @@ impl Notifications {
     }
 
     /// Tries until it works, cannot work, or has been tried often enough.
-    async fn insist(
-        &self,
-        wants: &NotificationPreferences,
-        letter: &Letter<'_>,
-        recipient: Recipient,
-    ) -> (u32, Result<(), Fault>) {
+    async fn insist(&self, work: &Work<'_>, recipient: Recipient) -> (u32, Result<(), Fault>) {
         let mut attempts = 1;
-        let mut outcome = self.send(wants, letter, recipient).await;
+        let mut outcome = self.send(work, recipient).await;
         for pause in self.pauses {
             if !matches!(outcome, Err(Fault::Passing(_))) {
                 break;
             }
             tokio::time::sleep(pause).await;
             attempts += 1;
-            outcome = self.send(wants, letter, recipient).await;
+            outcome = self.send(work, recipient).await;
         }
         (attempts, outcome)
     }
 
-    async fn send(
-        &self,
-        wants: &NotificationPreferences,
-        letter: &Letter<'_>,
-        recipient: Recipient,
-    ) -> Result<(), Fault> {
+    async fn send(&self, work: &Work<'_>, recipient: Recipient) -> Result<(), Fault> {
+        let Work { wants, letter, .. } = work;
         let user = letter.message.user_id;
         let sealed_by_another =
             || Fault::Lasting("what was sealed cannot be opened with this server's secret".to_owned());
@@ -202,16 +179,44 @@ impl Notifications {
             (Channel::Webhook, _) => {
                 let address = wants.preferences.webhook_address.as_ref().map(|address| &*address.sealed_webhook);
                 let sealed = address.ok_or_else(|| Fault::Lasting("there is no webhook any more".to_owned()))?;
-                let opened = self.vault.open(&webhook_context(user), sealed).ok_or_else(sealed_by_another)?;
+                let opened = self.open(&webhook_context(user), sealed).ok_or_else(sealed_by_another)?;
                 webhook::send(&self.outside, &opened, letter).await
             }
             (Channel::WebPush, Some(subscription)) => {
                 let sealed = wants.subscriptions.get(&subscription).ok_or(Fault::Gone)?;
-                let opened = self.vault.open(&push_context(user, subscription), sealed);
+                let opened = self.open(&push_context(user, subscription), sealed);
                 web_push::send(&self.outside, &self.vapid, &opened.ok_or_else(sealed_by_another)?, letter).await
             }
-            (Channel::WebPush | Channel::Email, _) => Err(Fault::Lasting("there is no such way".to_owned())),
+            (Channel::Email, _) => self.mail(work).await,
+            (Channel::WebPush, None) => Err(Fault::Gone),
         }
+    }
+
+    /// Hands a mail to whoever sends mails, who tries on by himself.
+    async fn mail(&self, work: &Work<'_>) -> Result<(), Fault> {
+        let Work { bus, cause, letter, .. } = work;
+        let (message, device) = (letter.message, letter.device);
+        let name = device.name.replace(char::is_control, " ");
+        let text = format!(
+            "{}\n\n设备：{name}\n级别：{}\n时间：{}\n",
+            letter.sentence,
+            letter.level,
+            message.triggered_at.to_rfc3339_opts(SecondsFormat::Secs, true)
+        );
+        let (to, subject) = (letter.account.email.clone(), format!("[{}] {name}：{}", letter.level, letter.sentence));
+        let id = Uuid::new_v5(&message.alert_id, b"mail");
+        let send_before = Some(letter.now + TimeDelta::hours(24));
+        let request = mail::request(self.seal.as_ref(), id, mail::Letter { to, subject, text, send_before });
+        let context = context(bus, cause, "mail").map_err(Fault::Passing)?;
+        match bus.execute::<Mail>(&id.to_string(), request, &context).await {
+            Ok(_) | Err(CommandError::Refused(MailError::AlreadyRequested)) => Ok(()),
+            Err(CommandError::Refused(refusal)) => Err(Fault::Lasting(refusal.to_string())),
+            Err(error) => Err(Fault::Passing(error.to_string())),
+        }
+    }
+
+    fn open(&self, context: &str, sealed: &str) -> Option<Vec<u8>> {
+        self.seal.open(context, &BASE64.decode(sealed.as_bytes()).ok()?)
     }
 
     async fn expire(
@@ -251,14 +256,13 @@ fn text(error: impl std::fmt::Display) -> String {
 }
 
 /// Every way that a user wants.
-fn recipients(wants: &NotificationPreferences, account: &Account) -> Vec<Recipient> {
+fn recipients(wants: &NotificationPreferences) -> Vec<Recipient> {
     let preferences = &wants.preferences;
     let on = |wanted: bool, channel| wanted.then_some(Recipient { channel, subscription_id: None });
+    let alone = [on(preferences.email, Channel::Email), on(preferences.webhook, Channel::Webhook)];
     let browsers = wants.subscriptions.keys().filter(|_| preferences.web_push);
     let browsers = browsers.map(|id| Recipient { channel: Channel::WebPush, subscription_id: Some(*id) });
-    // Nobody is mailed to who has not shown that the address is theirs.
-    let mail = on(preferences.email && account.email_verified, Channel::Email);
-    on(preferences.webhook, Channel::Webhook).into_iter().chain(mail).chain(browsers).collect()
+    alone.into_iter().flatten().chain(browsers).collect()
 }
 
 #[async_trait]

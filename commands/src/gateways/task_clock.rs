@@ -100,8 +100,10 @@ impl Gateway for TaskClock {
         loop {
             let bell = self.bell(id);
             let (task, _) = bus.load::<Task>(id).await.map_err(|error| error.to_string())?;
-            let Ok(task) = task.known() else { return Ok(()) };
-            let Some(ends_at) = task.ends_at() else { return Ok(()) };
+            let Some((task, ends_at)) = task.known().ok().and_then(|task| Some((task, task.ends_at()?))) else {
+                self.bells().remove(id);
+                return Ok(());
+            };
             let now = bus.clock().now();
             if ends_at <= now {
                 unasked::<Task>(bus, id, TaskCommand::TimeOut, self.name()).await?;

@@ -117,6 +117,18 @@ async fn errors_are_those_of_the_document() {
     assert!(refused.at("/details/field_errors").is_object());
     let wrong_type = user.put("/api/users/me", json!({ "full_name": 7 })).await.expect(422);
     assert_eq!(wrong_type.at("/details/field_errors/full_name/0"), "字段类型不正确");
+    let tasks = [
+        (json!({ "title": "", "task_type": "training" }), "title"),
+        (json!({ "title": "a", "task_type": "a b" }), "task_type"),
+        (json!({ "title": "a", "task_type": "training", "priority": 6 }), "priority"),
+        (json!({ "title": "a", "task_type": "training", "estimated_duration": 0 }), "estimated_duration"),
+        (json!({ "title": "a" }), "task_type"),
+    ];
+    for (task, field) in tasks {
+        let refused = user.post("/api/tasks", task).await.expect(422);
+        let message = refused.at(&format!("/details/field_errors/{field}/0")).as_str().unwrap_or_default();
+        assert!(!message.is_empty() && !message.is_ascii(), "{}", refused.text);
+    }
     let nul = user.put("/api/users/me", json!({ "full_name": "a\u{0}b" })).await.expect(422);
     assert_eq!(nul.at("/error_code"), "VALIDATION_ERROR");
     for (method, path, status, code) in [

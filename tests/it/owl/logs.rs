@@ -225,8 +225,8 @@ async fn what_a_task_says(engine: Engine) {
     let said = |lease: u64, level: &str, message: &str| json!({ "lease": lease, "lines": [{ "level": level, "message": message }, { "level": "INFO", "message": "on" }] });
     let kept = agent.client.post(&path, said(lease, "ERROR", "显存不足")).await.expect(200);
     assert_eq!((kept.at("/data/kept"), kept.at("/data/dropped")), (&json!(2), &json!(0)));
-    other.client.post(&path, said(lease, "INFO", "not its task")).await.expect(400);
-    agent.client.post(&path, said(lease + 1, "INFO", "not its lease")).await.expect(400);
+    other.client.post(&path, said(lease, "INFO", "not its task")).await.expect(409);
+    agent.client.post(&path, said(lease + 1, "INFO", "not its lease")).await.expect(409);
     agent.client.post(&path, said(lease, "LOUD", "x")).await.expect(422);
     user.post(&path, said(lease, "INFO", "no agent")).await.expect(401);
     let lines = user.get(&format!("/api/logs/tasks/{id}")).await.expect(200);
@@ -242,5 +242,5 @@ async fn what_a_task_says(engine: Engine) {
     server.anonymous().get(&format!("/api/logs/tasks/{id}")).await.expect(401);
     user.get("/api/logs/tasks/7").await.expect(404);
     agent.complete(&id, lease).await.expect(200);
-    agent.client.post(&path, said(lease, "INFO", "too late")).await.expect(400);
+    agent.client.post(&path, said(lease, "INFO", "too late")).await.expect(409);
 }

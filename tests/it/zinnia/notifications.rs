@@ -92,7 +92,7 @@ async fn a_webhook_is_told_once(engine: Engine) {
     let (receiver, owner) = (Receiver::default(), server.zinnia_user("johndoe").await);
     let address = receiver.listen().await;
     let url = format!("{address}/hooks/path-that-is-a-secret");
-    let body = json!({ "webhook_enabled": true, "webhook_url": url, "webhook_secret": SECRET });
+    let body = json!({ "webhook_enabled": true, "webhook_url": url, "webhook_secret": SECRET, "email_enabled": false });
     let put = owner.put("/api/v1/notifications/preferences", body).await.expect(200);
     assert_eq!((put.at("/data/webhook_enabled"), put.at("/data/webhook_host")), (&json!(true), &json!("127.0.0.1")));
     raise(&server, &owner).await;
@@ -133,7 +133,7 @@ fn signature(body: &[u8]) -> String {
 async fn answered(answers: &[u16]) -> (Value, usize) {
     let server = TestServer::start(Engine::Sqlite).await;
     let (receiver, owner) = (Receiver::answering(answers), server.zinnia_user("johndoe").await);
-    let body = json!({ "webhook_enabled": true, "webhook_url": receiver.listen().await });
+    let body = json!({ "webhook_enabled": true, "webhook_url": receiver.listen().await, "email_enabled": false });
     let put = owner.put(PREFERENCES, body).await.expect(200);
     assert!(put.at("/data/webhook_secret").as_str().unwrap().len() > 40, "the server makes a key, and shows it once");
     assert_eq!(owner.get(PREFERENCES).await.expect(200).at("/data/webhook_secret"), &Value::Null);
@@ -148,6 +148,23 @@ async fn a_webhook_that_fails_is_tried_four_times() {
     let (outcome, calls) = answered(&[500; 10]).await;
     assert_eq!((&outcome["failed"]["attempts"], calls), (&json!(4), 4));
     assert_eq!(outcome["failed"]["reason"], "the receiver answered 500");
+}
+
+#[tokio::test]
+async fn a_mail_is_asked_for_where_nothing_else_is_wanted() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let owner = server.zinnia_user("johndoe").await;
+    raise(&server, &owner).await;
+    let to = json!({ "channel": "email", "subscription_id": null });
+    let delivered = json!({ "delivered": { "recipient": to, "attempts": 1 } });
+    assert_eq!(outcome(&server).await[1..], [delivered, json!("completed")]);
+    let mails = server.log.read_all(0, &["mail"], 100).await.unwrap().events;
+    let asked: Vec<Value> = mails
+        .iter()
+        .filter_map(|mail| serde_json::from_str::<Value>(&mail.payload).unwrap().get("requested").cloned())
+        .collect();
+    assert_eq!((asked.len(), &asked[0]["to"]), (1, &json!("johndoe@example.com")));
+    assert_eq!(asked[0]["subject"], "[警告] hall：设备电量低: 15%");
 }
 
 #[tokio::test]
@@ -189,7 +206,8 @@ async fn the_servers_own_network_is_not_called() {
     }
     assert_eq!(server.head().await, head);
     // A name is looked up only when it is called, and refused then.
-    owner.put(PREFERENCES, json!({ "webhook_enabled": true, "webhook_url": "http://localhost:9/" })).await.expect(200);
+    let inside = json!({ "webhook_enabled": true, "webhook_url": "http://localhost:9/", "email_enabled": false });
+    owner.put(PREFERENCES, inside).await.expect(200);
     raise(&server, &owner).await;
     let outcome = outcome(&server).await;
     assert!(outcome[1]["failed"]["reason"].as_str().unwrap().contains("private network"), "{outcome:?}");
@@ -267,6 +285,7 @@ async fn a_browser_is_told_what_only_it_can_read() {
     assert_eq!(subscribe(&owner, &browser, &endpoint).await.at("/data/id"), subscribed.at("/data/id"));
     let listed = owner.get("/api/v1/notifications/web-push/subscriptions").await.expect(200);
     assert_eq!(listed.at("/data"), &json!([subscribed.at("/data")]));
+    owner.put(PREFERENCES, json!({ "email_enabled": false })).await.expect(200);
     raise(&server, &owner).await;
     let outcome = outcome(&server).await;
     assert_eq!(outcome[1]["delivered"]["recipient"]["subscription_id"], *subscribed.at("/data/id"));
@@ -303,6 +322,7 @@ async fn a_browser_that_is_gone_is_forgotten() {
     let server = TestServer::start(Engine::Sqlite).await;
     let (receiver, owner, browser) = (Receiver::answering(&[410]), server.zinnia_user("johndoe").await, Browser::new());
     subscribe(&owner, &browser, &receiver.listen().await).await;
+    owner.put(PREFERENCES, json!({ "email_enabled": false })).await.expect(200);
     raise(&server, &owner).await;
     let outcome = outcome(&server).await;
     assert_eq!((&outcome[1]["failed"]["attempts"], receiver.got().len()), (&json!(1), 1));

@@ -94,9 +94,7 @@ async fn many_devices_fall_silent(engine: Engine) {
         assert!(silent_since.elapsed() < 2 * CHECK_INTERVAL, "told of {} in time", told.at("/data/pagination"));
     }
     let took = silent_since.elapsed();
-    println!(
-        "{devices} devices ({engine:?}): told after {took:?}; {reports} reports meanwhile, the slowest {slowest:?}"
-    );
+    eprintln!("{devices} devices ({engine:?}): told after {took:?}; {reports} reports, the slowest {slowest:?}");
     assert!(slowest < Duration::from_secs(5), "a report took {slowest:?}");
     let raised = triggered(&server).await;
     assert_eq!(raised, devices, "each once, and nothing about the device that reports");

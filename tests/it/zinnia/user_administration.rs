@@ -77,7 +77,7 @@ async fn a_new_password_ends_every_session(engine: Engine) {
     let server = TestServer::start(engine).await;
     register(&server, "john").await.expect(201);
     let (here, refresh_here) = entered(&server, &login(&server, "john", PASSWORD).await.expect(200));
-    let (_, refresh_there) = entered(&server, &login(&server, "john", PASSWORD).await.expect(200));
+    let (_, elsewhere) = entered(&server, &login(&server, "john", PASSWORD).await.expect(200));
     let change = |current: &str, new: &str, confirmed: &str| json!({ "current_password": current, "new_password": new, "confirm_password": confirmed });
     let path = "/api/v1/users/me/password";
     here.put(path, change("Wrong1234", "NewSecure456!", "NewSecure456!")).await.expect(401);
@@ -85,7 +85,7 @@ async fn a_new_password_ends_every_session(engine: Engine) {
     here.put(path, change(PASSWORD, "short1", "short1")).await.expect(400);
     let changed = here.put("/api/v1/users/me/password", change(PASSWORD, "NewSecure456!", "NewSecure456!")).await;
     assert_eq!(changed.expect(200).at("/message"), "密码修改成功");
-    for refresh in [refresh_here, refresh_there] {
+    for refresh in [refresh_here, elsewhere] {
         server.anonymous().post("/api/v1/users/refresh", refresh).await.expect(401);
     }
     here.get("/api/v1/users/me").await.expect(401);

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::pages::{LineTables, MATCHES_MAX, Matches, Part};
 use super::rows::{self, Ids, Row, SELECT, ids_of, push_where};
-use super::words::{Wanted, kept_of};
+use super::words::{Wanted, words_of};
 use super::{Line, LineFilter, LinesFault, NewLine, Reached, Source};
 
 const CONNECTIONS: u32 = 4;
@@ -18,10 +18,10 @@ const CONNECTIONS: u32 = 4;
 const APPEND_LOCK: i64 = 0x636f_7265_6c6f_6702;
 /// Newest lines that are looked through one by one before the index of words is asked: a word that is frequent is
 /// found there, and the index would collect all its lines first.
-const LOOKED_THROUGH: i64 = 10_000;
+const LOOKED_THROUGH: [i64; 2] = [10_000, 50_000];
 const INSERT: &str = "INSERT INTO log_lines (id, at, tenant, source, level, message, fields, request_id, user_id, \
      task_id, words) SELECT id, at, tenant, source, level, message, fields, request_id, user_id, task_id, \
-     array_to_tsvector(string_to_array(words, ' ')) FROM unnest($1::bigint[], $2::bigint[], $3::uuid[], $4::text[], \
+     coalesce(array_to_tsvector(string_to_array(nullif(words, ''), ' ')), ''::tsvector) FROM unnest($1::bigint[], $2::bigint[], $3::uuid[], $4::text[], \
      $5::text[], $6::text[], $7::text[], $8::uuid[], $9::uuid[], $10::uuid[], $11::text[]) \
      AS l (id, at, tenant, source, level, message, fields, request_id, user_id, task_id, words)";
 const COUNT: &str = "INSERT INTO log_line_counts AS c (tenant, source, facet, bucket, lines) \
@@ -44,13 +44,31 @@ impl PostgresLines {
         Ok(Self { pool })
     }
 
-    /// Matches among the newest lines of the filter, without the index of words.
-    async fn looked_through(&self, words: &str, filter: &LineFilter, ids: Ids) -> Result<Vec<i64>, LinesFault> {
+    /// Matches among the newest `lines` lines of the filter, without the index of words.
+    async fn looked_through(
+        &self,
+        words: &str,
+        filter: &LineFilter,
+        ids: Ids,
+        lines: i64,
+    ) -> Result<Vec<i64>, LinesFault> {
         let mut query = QueryBuilder::<Postgres>::new("SELECT id FROM (SELECT id, words FROM log_lines ");
         push_where(&mut query, filter, ids);
-        query.push(" ORDER BY id DESC LIMIT ").push_bind(LOOKED_THROUGH);
-        query.push(" ) l WHERE words @@ ").push_bind(words.to_owned()).push("::tsquery ORDER BY id DESC");
+        query.push(" ORDER BY id DESC LIMIT ").push_bind(lines);
+        query.push(") l WHERE words @@ ").push_bind(words.to_owned()).push("::tsquery ORDER BY id DESC");
         Ok(query.build_query_scalar().fetch_all(&self.pool).await?)
+    }
+
+    /// Matches by the index of words.
+    async fn looked_up(&self, words: &str, filter: &LineFilter, ids: Ids) -> Result<Matches, LinesFault> {
+        let mut query = QueryBuilder::<Postgres>::new("SELECT id FROM log_lines ");
+        push_where(&mut query, filter, ids);
+        query.push(" AND words @@ ").push_bind(words.to_owned()).push("::tsquery ORDER BY id DESC LIMIT ");
+        query.push_bind(bounded(MATCHES_MAX + 1));
+        let mut ids: Vec<i64> = query.build_query_scalar().fetch_all(&self.pool).await?;
+        let complete = ids.len() as u64 <= MATCHES_MAX;
+        ids.truncate(usize::try_from(MATCHES_MAX).unwrap_or(usize::MAX));
+        Ok(Matches { ids, complete })
     }
 }
 
@@ -91,7 +109,7 @@ impl Columns {
             columns.requests.push(line.request_id);
             columns.users.push(line.user.map(|user| user.0));
             columns.tasks.push(line.task);
-            columns.words.push(kept_of(line).join(" "));
+            columns.words.push(words_of(line).join(" "));
         }
         columns
     }
@@ -130,10 +148,10 @@ async fn last_times(connection: &mut PgConnection) -> Result<BTreeMap<Source, i6
     Ok(times)
 }
 
-/// The words of a search as a `tsquery`. Words hold nothing but letters, digits and `_`.
+/// The words of a search as a `tsquery`. Words hold nothing but letters and digits; what marks stand for is in columns.
 fn expression(wanted: &[Wanted]) -> String {
     let word = |wanted: &Wanted| format!("'{}'{}", wanted.word, if wanted.as_beginning { ":*" } else { "" });
-    wanted.iter().map(word).collect::<Vec<_>>().join(" & ")
+    wanted.iter().filter(|wanted| !wanted.is_mark()).map(word).collect::<Vec<_>>().join(" & ")
 }
 
 fn in_lines(rows: Vec<Row>) -> Result<Vec<Line>, LinesFault> {
@@ -216,18 +234,19 @@ impl LineTables for PostgresLines {
 
     async fn matches(&self, wanted: &[Wanted], of: &LineFilter, ids: Ids, needed: u64) -> Result<Matches, LinesFault> {
         let words = expression(wanted);
-        let near = self.looked_through(&words, of, ids).await?;
-        if near.len() as u64 >= needed {
-            return Ok(Matches { ids: near, complete: ids.last - ids.first < LOOKED_THROUGH });
+        let mut found = needed;
+        for lines in LOOKED_THROUGH {
+            // Not worth it where the part before says that there is too little in this one.
+            if found * LOOKED_THROUGH[1].unsigned_abs() < needed * LOOKED_THROUGH[0].unsigned_abs() {
+                break;
+            }
+            let near = self.looked_through(&words, of, ids, lines).await?;
+            if near.len() as u64 >= needed {
+                return Ok(Matches { ids: near, complete: ids.last - ids.first < lines });
+            }
+            found = near.len() as u64;
         }
-        let found = query_scalar(
-            "SELECT id FROM log_lines WHERE words @@ $1::tsquery AND id >= $2 AND id <= $3 ORDER BY id DESC LIMIT $4",
-        );
-        let found = found.bind(words).bind(ids.first).bind(ids.last).bind(bounded(MATCHES_MAX + 1));
-        let mut ids: Vec<i64> = found.fetch_all(&self.pool).await?;
-        let complete = ids.len() as u64 <= MATCHES_MAX;
-        ids.truncate(usize::try_from(MATCHES_MAX).unwrap_or(usize::MAX));
-        Ok(Matches { ids, complete })
+        self.looked_up(&words, of, ids).await
     }
 
     async fn by_ids(&self, ids: &[i64]) -> Result<Vec<Line>, LinesFault> {

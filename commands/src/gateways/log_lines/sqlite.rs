@@ -13,7 +13,7 @@ use sqlx::{ConnectOptions, QueryBuilder, query_as, query_scalar};
 
 use super::pages::{LineTables, MATCHES_MAX, Matches, Part};
 use super::rows::{self, Ids, Row, SELECT, ids_of, push_where};
-use super::words::{Wanted, kept_of};
+use super::words::{Wanted, marks_and_words_of};
 use super::{Line, LineFilter, LinesFault, NewLine, Reached, Source};
 
 const READERS: u32 = 4;
@@ -97,8 +97,10 @@ fn append(transaction: &Transaction, lines: &[NewLine], reached: Option<Reached>
             user.map(|id| id.as_bytes().to_vec()),
             line.task.map(|id| id.as_bytes().to_vec()),
         ])?;
-        insert_words
-            .execute(params![id, kept_of(line).iter().map(|word| token(word)).collect::<Vec<_>>().join(" ")])?;
+        insert_words.execute(params![
+            id,
+            marks_and_words_of(line).iter().map(|word| token(word)).collect::<Vec<_>>().join(" ")
+        ])?;
     }
     let mut count = transaction.prepare_cached(COUNT)?;
     for ((tenant, source, facet, bucket), lines) in rows::counts(lines, last + 1) {

@@ -43,8 +43,15 @@ fn stands_alone(character: char) -> bool {
     matches!(character, '\u{2e80}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3134f}')
 }
 
-/// What is kept of a line for searches: its words, and marks that no search can type, because words have no `_`.
-pub(super) fn kept_of(line: &NewLine) -> Vec<String> {
+/// The words of a line for searches, and before them marks that no search can type, because words have no `_`.
+pub(super) fn marks_and_words_of(line: &NewLine) -> Vec<String> {
+    let mut found = marks(line.tenant, line.source, Some(line.level), line.user, line.task);
+    found.extend(words_of(line));
+    found
+}
+
+/// The words of a line: those of its message and of texts in its fields.
+pub(super) fn words_of(line: &NewLine) -> Vec<String> {
     let mut text = line.message.clone();
     for value in line.fields.values() {
         if let Value::String(value) = value
@@ -55,9 +62,7 @@ pub(super) fn kept_of(line: &NewLine) -> Vec<String> {
             text.push_str(value);
         }
     }
-    let mut kept = marks(line.tenant, line.source, Some(line.level), line.user, line.task);
-    kept.extend(words(&text));
-    kept
+    words(&text)
 }
 
 fn marks(
@@ -80,6 +85,13 @@ pub(super) struct Wanted {
     pub(super) word: String,
     /// Longer words that begin so are found as well.
     pub(super) as_beginning: bool,
+}
+
+impl Wanted {
+    /// Whether it stands for a column, not for a word of the line.
+    pub(super) fn is_mark(&self) -> bool {
+        self.word.starts_with('_')
+    }
 }
 
 /// The words that a line must have for `filter`; none when nothing is searched.
