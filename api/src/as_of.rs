@@ -45,6 +45,11 @@ impl Lists {
         }
     }
 
+    /// Whether they are not of a past moment.
+    pub fn are_of_now(&self) -> bool {
+        self.moment.is_none()
+    }
+
     /// The time that lists are judged by: now, or the past moment when it is given as a time.
     pub fn now(&self) -> DateTime<Utc> {
         match self.moment {

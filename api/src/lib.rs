@@ -1,5 +1,6 @@
 //! The HTTP surfaces of four products and of the platform, and the composition root. Only this crate knows the wire.
 
+pub mod agent;
 pub mod amount;
 pub mod app;
 pub mod as_of;
@@ -11,10 +12,13 @@ pub mod error;
 pub mod extract;
 pub mod hashinsight;
 pub mod limits;
+pub mod log_lines;
 pub mod market;
+mod metrics;
 pub mod owl;
 mod pipeline;
 pub mod platform;
+mod readings;
 pub mod request;
 mod router;
 pub mod secrets;

@@ -31,7 +31,8 @@ impl Surface {
 
     /// The surface that an unknown path most likely meant: its error body is used.
     pub fn of_path(path: &str) -> Self {
-        const ZINNIA: [&str; 5] = ["users", "devices", "battery", "alerts", "notifications/preferences"];
+        const ZINNIA: [&str; 7] =
+            ["users", "devices", "battery", "compat", "alerts", "notifications/preferences", "notifications/web-push"];
         const HASHINSIGHT: [&str; 2] = ["telemetry", "ai"];
         let within = |prefix: &str| path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'));
         if within("/platform").is_some() {
@@ -42,7 +43,8 @@ impl Surface {
             let among =
                 |words: &[&str]| words.iter().any(|word| rest == *word || rest.starts_with(&format!("{word}/")));
             let registration = ["auth/recaptcha", "auth/registration", "auth/verification", "auth/password-reset"];
-            return if among(&ZINNIA) || among(&registration) {
+            let sessions = ["auth/exchange", "auth/token", "auth/revoke"];
+            return if among(&ZINNIA) || among(&registration) || among(&sessions) {
                 Self::Zinnia
             } else if among(&HASHINSIGHT) {
                 Self::HashInsight

@@ -4,22 +4,33 @@
 //! log, and drives it until an event ends it; after a restart it takes up what was not ended. An effect may therefore
 //! happen twice when the server dies between the effect and its record, never zero times. No replay causes an effect.
 
+pub mod alert_watch;
 pub mod curtailment_clock;
+pub mod fleet;
+pub mod gpu_server_clock;
+pub mod log_lines;
+pub mod mail;
 pub mod market;
 pub mod miner_orders;
 pub mod miners;
+pub mod mqtt;
+pub mod notifications;
+pub mod readings;
+pub mod task_clock;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use domain::aggregate::Decider;
 use domain::event::{DecodeError, Recorded};
 use domain::log::{LogError, PAGE_EVENTS_MAX};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::bus::CommandBus;
+use crate::bus::{CommandBus, CommandError};
+use crate::context::CommandContext;
 
 /// Pieces of work that one gateway drives at the same time, unless it says otherwise.
 const WORK_AT_ONCE: usize = 64;
@@ -53,6 +64,24 @@ pub trait Gateway: Send + Sync + 'static {
     /// Drives the piece of work `id` on from wherever it stands, and records the outcome. Called again later when the
     /// work was not ended.
     async fn perform(&self, bus: &CommandBus, id: &str) -> Result<(), String>;
+}
+
+/// Gives a command that nothing but the time asks for. That a rule refuses it means that somebody was faster.
+async fn unasked<A: Decider>(bus: &CommandBus, id: &str, command: A::Command, gateway: &str) -> Result<(), String> {
+    let Some(context) = context_of::<A>(bus, id, gateway).await? else { return Ok(()) };
+    match bus.execute::<A>(id, command, &context).await {
+        Ok(_) | Err(CommandError::Refused(_)) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// What such a command carries: the tenant of its stream, and no key, because it may be given again.
+async fn context_of<A: Decider>(bus: &CommandBus, id: &str, gateway: &str) -> Result<Option<CommandContext>, String> {
+    let first = bus.log().read_stream(A::TYPE, id, 0).await.map_err(|error| error.to_string())?.into_iter().next();
+    let Some(first) = first else { return Ok(None) };
+    let context = CommandContext::caused_by(&first, format!("gateway:{gateway}"), "clock", bus.clock().new_id());
+    let context = context.map_err(|error| error.to_string())?;
+    Ok(Some(CommandContext { key: None, ..context }))
 }
 
 /// Runs one gateway.

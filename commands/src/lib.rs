@@ -15,3 +15,4 @@ pub use bus::{CommandBus, CommandError, Receipt};
 pub use clock::Clock;
 pub use context::CommandContext;
 pub use readers::{Handled, NotYet, Readers};
+pub use turns::Turns;

@@ -4,10 +4,15 @@
 //! event that is handled again after a crash causes nothing twice. They do not run in a replay.
 
 pub mod carry_out_decisions_of_strategies;
+pub mod close_alerts_of_deleted_device;
 pub mod confirm_username_on_use;
 pub mod convert_won_lead;
 pub mod credit_balance_on_redeem;
+pub mod hold_estimate_when_task_is_leased;
+pub mod notify_owner_of_alert;
 pub mod report_miner_commands_to_curtailment;
+pub mod set_up_alert_rules_on_registration;
+pub mod settle_hold_when_run_of_task_ends;
 pub mod switch_miner_on_confirmed_command;
 pub mod tell_miners_of_curtailment;
 
@@ -87,10 +92,15 @@ pub fn all() -> Vec<Box<dyn Process>> {
         Box::new(confirm_username_on_use::ConfirmUsernameOnUse),
         Box::new(convert_won_lead::ConvertWonLead),
         Box::new(credit_balance_on_redeem::CreditBalanceOnRedeem),
+        Box::new(hold_estimate_when_task_is_leased::HoldEstimateWhenTaskIsLeased),
+        Box::new(settle_hold_when_run_of_task_ends::SettleHoldWhenRunOfTaskEnds),
         Box::new(tell_miners_of_curtailment::TellMinersOfCurtailment),
         Box::new(report_miner_commands_to_curtailment::ReportMinerCommandsToCurtailment),
         Box::new(switch_miner_on_confirmed_command::SwitchMinerOnConfirmedCommand),
         Box::new(carry_out_decisions_of_strategies::CarryOutDecisionsOfStrategies),
+        Box::new(set_up_alert_rules_on_registration::SetUpAlertRulesOnRegistration),
+        Box::new(notify_owner_of_alert::NotifyOwnerOfAlert),
+        Box::new(close_alerts_of_deleted_device::CloseAlertsOfDeletedDevice),
     ]
 }
 

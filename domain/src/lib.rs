@@ -11,7 +11,9 @@ pub mod refusal;
 pub mod text;
 
 pub mod billing;
+pub mod compute;
 pub mod crm;
+pub mod devices;
 pub mod hosting;
 pub mod identity;
 pub mod platform;

@@ -4,10 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use domain::billing::balance::{Balance, BalanceEvent};
+use domain::billing::balance::{Balance, BalanceEvent, Entry, Figures};
 use domain::event::Recorded;
 use domain::metadata::TenantId;
-use rust_decimal::Decimal;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -72,7 +71,7 @@ pub(crate) struct Continuity {
     /// By sort of aggregate.
     streams: HashMap<Arc<str>, Streams>,
     ids: HashSet<Uuid>,
-    balances: HashMap<Arc<str>, Decimal>,
+    balances: HashMap<Arc<str>, Figures>,
 }
 
 impl Continuity {
@@ -129,14 +128,50 @@ impl Continuity {
     fn check_balance(&mut self, event: &Recorded, find: &mut impl FnMut(Check, String)) {
         // One that cannot be read was found already.
         let Ok(Some(entry)) = event.decode::<Balance>() else { return };
-        let (change, after) = match entry {
-            BalanceEvent::Credited { amount, balance_after, .. } => (amount, balance_after),
+        let sums = self.balances.entry(Arc::from(&*event.aggregate_id)).or_default();
+        let Some(expected) = sum(*sums, &entry) else {
+            return find(Check::Balances, format!("the sum passes every number in balance/{}", event.aggregate_id));
         };
-        let sum = self.balances.entry(Arc::from(&*event.aggregate_id)).or_default();
-        let expected = sum.checked_add(change);
-        if expected != Some(after) {
-            find(Check::Balances, format!("{sum} and {change} make {after} in balance/{}", event.aggregate_id));
+        let (before, after) = written(&entry, *sums, expected);
+        if before != *sums || after != expected {
+            let what = format!(
+                "the entries up to it make {sums:?}, with it {expected:?}; it says {before:?} and {after:?} in balance/{}",
+                event.aggregate_id
+            );
+            find(Check::Balances, what);
         }
-        *sum = after;
+        *sums = after;
+    }
+}
+
+/// What the entries come to with `entry`, from its kind and amount alone.
+fn sum(sums: Figures, entry: &BalanceEvent) -> Option<Figures> {
+    let Figures { balance, held, spent } = sums;
+    Some(match entry {
+        BalanceEvent::Credited { amount, .. } | BalanceEvent::Adjusted { amount, .. } => {
+            Figures { balance: balance.checked_add(*amount)?, ..sums }
+        }
+        BalanceEvent::Held(entry) => Figures { held: held.checked_add(entry.amount)?, ..sums },
+        BalanceEvent::Released(entry) => Figures { held: held.checked_sub(entry.amount)?, ..sums },
+        BalanceEvent::Captured(Entry { amount, .. }) => Figures {
+            balance: balance.checked_sub(*amount)?,
+            held: held.checked_sub(*amount)?,
+            spent: spent.checked_add(*amount)?,
+        },
+        BalanceEvent::Refunded(Entry { amount, .. }) => {
+            Figures { balance: balance.checked_add(*amount)?, spent: spent.checked_sub(*amount)?, ..sums }
+        }
+    })
+}
+
+/// What the entry itself says was before and after it. A credit says only what the balance is after it.
+fn written(entry: &BalanceEvent, sums: Figures, expected: Figures) -> (Figures, Figures) {
+    match entry {
+        BalanceEvent::Credited { balance_after, .. } => (sums, Figures { balance: *balance_after, ..expected }),
+        BalanceEvent::Adjusted { before, after, .. } => (*before, *after),
+        BalanceEvent::Held(entry)
+        | BalanceEvent::Captured(entry)
+        | BalanceEvent::Released(entry)
+        | BalanceEvent::Refunded(entry) => (entry.before, entry.after),
     }
 }

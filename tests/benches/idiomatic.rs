@@ -41,7 +41,7 @@ pub(crate) struct WalletView {
 
 impl View<Balance> for WalletView {
     fn update(&mut self, event: &EventEnvelope<Balance>) {
-        let BalanceEvent::Credited { amount, .. } = &event.payload;
+        let BalanceEvent::Credited { amount, .. } = &event.payload else { return };
         self.amount += amount;
         self.entries += 1;
     }

@@ -9,12 +9,17 @@ use std::sync::Arc;
 
 use chrono::DateTime;
 use domain::billing::{balance::Balance, recharge_code::RechargeCode};
+use domain::compute::{gpu_server::GpuServer, task::Task};
 use domain::crm::{customer::Customer, deal::Deal, lead::Lead};
+use domain::devices::{
+    alert::DeviceAlerts, alert_rule::AlertRules, device::Device, notification::Notification,
+    notification_preferences::NotificationPreferences,
+};
 use domain::hosting::{
     curtailment_run::CurtailmentRun, miner::Miner, miner_command::MinerCommand, site::Site, unique_name::UniqueName,
 };
-use domain::identity::{tenant::Tenant, user::User, username::Username};
-use domain::platform::number_series::NumberSeries;
+use domain::identity::{tenant::Tenant, user::User, username::Username, verification::Verification};
+use domain::platform::{mail::Mail, number_series::NumberSeries, settings::Settings};
 use domain::trading::{decision::Decision, exchange_account::ExchangeAccount, quant_strategy::QuantStrategy};
 use domain::{Decider, EventNames, Recorded, TenantId};
 use serde_json::Value;
@@ -23,6 +28,26 @@ use uuid::Uuid;
 use crate::tree::{files, none_of, read, rust_files};
 
 const FIXTURES: &str = "tests/fixtures/events";
+
+#[test]
+fn alert() {
+    golden::<DeviceAlerts>();
+}
+
+#[test]
+fn alert_rule() {
+    golden::<AlertRules>();
+}
+
+#[test]
+fn notification() {
+    golden::<Notification>();
+}
+
+#[test]
+fn notification_preferences() {
+    golden::<NotificationPreferences>();
+}
 
 #[test]
 fn balance() {
@@ -50,13 +75,28 @@ fn decision() {
 }
 
 #[test]
+fn device() {
+    golden::<Device>();
+}
+
+#[test]
 fn exchange_account() {
     golden::<ExchangeAccount>();
 }
 
 #[test]
+fn gpu_server() {
+    golden::<GpuServer>();
+}
+
+#[test]
 fn lead() {
     golden::<Lead>();
+}
+
+#[test]
+fn mail() {
+    golden::<Mail>();
 }
 
 #[test]
@@ -85,8 +125,18 @@ fn recharge_code() {
 }
 
 #[test]
+fn settings() {
+    golden::<Settings>();
+}
+
+#[test]
 fn site() {
     golden::<Site>();
+}
+
+#[test]
+fn task() {
+    golden::<Task>();
 }
 
 #[test]
@@ -107,6 +157,11 @@ fn user() {
 #[test]
 fn username() {
     golden::<Username>();
+}
+
+#[test]
+fn verification() {
+    golden::<Verification>();
 }
 
 /// Every event of `A`, in each version it ever had, is read as what it was written as; the present version is also

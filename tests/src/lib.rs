@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on fails, and says where")]
 
+pub mod agent;
 pub mod answer;
+pub mod broker;
 pub mod clock;
+pub mod cluster;
 pub mod engine;
 pub mod events;
 pub mod postgres;
@@ -11,6 +14,7 @@ pub mod program;
 pub mod proxy;
 pub mod server;
 pub mod simulators;
+pub mod small_disk;
 
 /// An id that nothing else has.
 pub fn fresh_id() -> uuid::Uuid {

@@ -51,6 +51,25 @@ pub struct Grant {
     pub expires_at: DateTime<Utc>,
 }
 
+/// What a token of a device says. It shares no required field with [`Claims`] beyond the registered ones, so neither is
+/// taken for the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceClaims {
+    #[serde(rename = "device_id")]
+    pub device: Uuid,
+    /// The position of the event since which the sessions of the device are good.
+    pub since: u64,
+    #[serde(rename = "type")]
+    pub kind: TokenKind,
+    pub aud: String,
+    pub iss: String,
+    pub iat: i64,
+    pub exp: i64,
+}
+
+/// What the audience of devices is called.
+const DEVICES: &str = "zinnia-devices";
+
 /// Makes and checks tokens.
 pub struct Tokens {
     encoding: EncodingKey,
@@ -81,6 +100,40 @@ impl Tokens {
         };
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
             .map_err(|error| ApiError::internal(&error))
+    }
+
+    /// A token of `kind` for the sessions of `device` since the position `since`.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn sign_for_device(
+        &self,
+        (device, since): (Uuid, u64),
+        kind: TokenKind,
+        (now, expires_at): (DateTime<Utc>, DateTime<Utc>),
+    ) -> Result<String, ApiError> {
+        let claims = DeviceClaims {
+            device,
+            since,
+            kind,
+            aud: DEVICES.to_owned(),
+            iss: ISSUER.to_owned(),
+            iat: now.timestamp(),
+            exp: expires_at.timestamp(),
+        };
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
+            .map_err(|error| ApiError::internal(&error))
+    }
+
+    /// The claims of a token of a device that is good for `kind` at `now`.
+    pub fn read_of_device(&self, token: &str, kind: TokenKind, now: DateTime<Utc>) -> Option<DeviceClaims> {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_issuer(&[ISSUER]);
+        validation.set_audience(&[DEVICES]);
+        // Judged by the server's clock below.
+        validation.validate_exp = false;
+        let claims = jsonwebtoken::decode::<DeviceClaims>(token, &self.decoding, &validation).ok()?.claims;
+        (claims.kind == kind && claims.exp > now.timestamp()).then_some(claims)
     }
 
     /// The claims of a token that is good for `kind` on `surface` at `now`. The platform's API takes the access tokens

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
+use projections::{Page, Paging};
 use serde::{Serialize, Serializer};
 use serde_json::json;
 use uuid::Uuid;
@@ -34,6 +35,48 @@ pub fn ok<T>(request: &RequestContext, data: T) -> Envelope<T> {
     Envelope { data: Some(data), ..said(request, "success") }
 }
 
+/// `data` that has just come into being.
+pub fn created<T: Serialize>(request: &RequestContext, data: T) -> (StatusCode, Envelope<T>) {
+    (StatusCode::CREATED, Envelope { code: 201, ..said_with(request, "created", data) })
+}
+
+/// `data` and a sentence.
+pub fn said_with<T>(request: &RequestContext, message: &'static str, data: T) -> Envelope<T> {
+    Envelope { data: Some(data), ..said(request, message) }
+}
+
+/// One page of a list.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Items<T> {
+    items: Vec<T>,
+    pagination: Pagination,
+}
+
+/// Where a page stands.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Pagination {
+    page: u64,
+    page_size: u64,
+    total_items: u64,
+    total_pages: u64,
+}
+
+/// A page of rows, each shown as `show` makes it.
+pub fn items<R, T>(page: Page<R>, show: impl FnMut(R) -> Result<T, ApiError>) -> Result<Items<T>, ApiError> {
+    let pagination = Pagination {
+        page: page.paging.page,
+        page_size: page.paging.per_page,
+        total_items: page.total,
+        total_pages: page.pages(),
+    };
+    Ok(Items { items: page.rows.into_iter().map(show).collect::<Result<_, _>>()?, pagination })
+}
+
+/// A page number and size within limits: 20 rows, 100 at most.
+pub fn paging(page: Option<u64>, page_size: Option<u64>) -> Paging {
+    Paging::new(page, page_size, 20, 100)
+}
+
 /// Nothing but a sentence in the envelope of success.
 pub fn said<T>(request: &RequestContext, message: &'static str) -> Envelope<T> {
     Envelope { code: 200, message, data: None, timestamp: request.clock.now(), request_id: request.id }
@@ -50,6 +93,10 @@ pub fn error(error: &ApiError) -> Response {
         ("user.already_registered" | "username.taken", _) => {
             (StatusCode::BAD_REQUEST, "validation_error", particular(error))
         }
+        // They say how long to wait or what to do, which the fixed words do not.
+        ("verification.too_soon" | "verification.invalid" | "verification.wrong" | "recaptcha.failed", _) => {
+            (status, word, particular(error))
+        }
         ("user.locked" | "user.deactivated", _) => {
             (StatusCode::UNAUTHORIZED, "unauthorized", format!("认证失败：{}", particular(error)))
         }
@@ -64,19 +111,51 @@ pub fn error(error: &ApiError) -> Response {
 
 /// What exactly is wrong, in Chinese where there are words for it.
 fn particular(error: &ApiError) -> String {
+    let number = |name: &str| error.details.get(name).map(ToString::to_string).unwrap_or_default();
     match error.code {
         "user.already_registered" => "邮箱已被注册".to_owned(),
         "username.taken" => "用户名已被占用".to_owned(),
+        "verification.too_soon" => format!("请等待 {} 秒后再重新发送", number("seconds")),
+        "verification.invalid" => "验证码无效或已过期".to_owned(),
+        "verification.wrong" => format!("验证码错误，还剩 {} 次尝试机会", number("remaining_attempts")),
+        "recaptcha.failed" => "人机验证失败".to_owned(),
         "user.email_invalid" => "邮箱格式不正确".to_owned(),
         "user.username_invalid" => "用户名长度必须在3到50之间".to_owned(),
+        "device.name_out_of_range" => "名称长度必须在1到100之间".to_owned(),
+        "device.type_out_of_range" => "设备类型长度必须在1到50之间".to_owned(),
+        "user.metadata_too_large" | "device.metadata_too_large" => "元数据过大".to_owned(),
+        "device.metadata_has_nul" => "元数据包含无效字符".to_owned(),
+        "device.low_threshold_out_of_range" => "低电量阈值必须在1到100之间".to_owned(),
+        "device.critical_threshold_out_of_range" => "临界电量阈值必须在1到100之间".to_owned(),
+        "device.critical_not_below_low" => "临界电量阈值必须小于低电量阈值".to_owned(),
+        "device.interval_out_of_range" => "上报间隔必须在10到3600秒之间".to_owned(),
+        "device.temperature_out_of_range" => "高温阈值必须在-40到200之间".to_owned(),
+        "device.drain_out_of_range" => "快速耗电阈值必须在1到100之间".to_owned(),
+        "device.silence_out_of_range" => "离线判定时间必须在30到604800秒之间".to_owned(),
+        "device.token_life_out_of_range" => "令牌有效期必须在1到8760小时之间".to_owned(),
+        "device.token_rate_out_of_range" => "每分钟请求限制必须在1到1000之间".to_owned(),
+        "device.too_many_networks" => "允许的IP地址过多".to_owned(),
+        "device.too_many_tokens" => "有效令牌数量已达上限（20个）".to_owned(),
+        "device.shared_with_owner" => "不能将设备共享给其所有者".to_owned(),
+        "device.too_many_shares" => "共享用户数量已达上限（100个）".to_owned(),
+        "device.shown_once" => "该请求已执行过，密钥仅显示一次".to_owned(),
+        "battery_reading.level_invalid" => of_reading(error, "电量必须在0到100之间"),
+        "battery_reading.temperature_invalid" => of_reading(error, "温度必须在-40到85之间"),
+        "battery_reading.voltage_invalid" => of_reading(error, "电压必须在0到10之间"),
+        "battery_reading.in_the_future" => of_reading(error, "记录时间不能晚于当前时间"),
+        "battery_reading.too_old" => of_reading(error, "记录时间过早，已超出数据保留期"),
         "user.device_info_too_long" => "设备信息过长".to_owned(),
         "user.deactivated" => "账户已被禁用".to_owned(),
         "user.locked" => {
-            let minutes = error.details.get("remaining_minutes").map(ToString::to_string).unwrap_or_default();
-            format!("账户已锁定，请{minutes}分钟后再试")
+            format!("账户已锁定，请{}分钟后再试", number("remaining_minutes"))
         }
         _ => error.message.clone(),
     }
+}
+
+/// Which reading of several it is, and what is wrong with it.
+fn of_reading(error: &ApiError, what: &str) -> String {
+    error.details.get("place").map_or_else(|| what.to_owned(), |place| format!("第{place}条：{what}"))
 }
 
 fn words(kind: ErrorKind) -> (StatusCode, &'static str, &'static str) {

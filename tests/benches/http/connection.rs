@@ -6,21 +6,21 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// One client that keeps its connection.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     received: Vec<u8>,
     body: usize,
 }
 
 impl Connection {
-    pub(super) async fn open(address: SocketAddr) -> Self {
+    pub(crate) async fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream, received: Vec::with_capacity(4096), body: 0 }
     }
 
     /// Sends `request` and waits for the whole answer, which must be a 200.
-    pub(super) async fn ask(&mut self, request: &[u8]) {
+    pub(crate) async fn ask(&mut self, request: &[u8]) {
         self.stream.write_all(request).await.unwrap();
         self.received.clear();
         while !self.complete() {
@@ -31,7 +31,7 @@ impl Connection {
     }
 
     /// The body of the last answer.
-    pub(super) fn body(&self) -> &[u8] {
+    pub(crate) fn body(&self) -> &[u8] {
         &self.received[self.body..]
     }
 
@@ -46,11 +46,16 @@ impl Connection {
 }
 
 /// The bytes of a `POST`.
-pub(super) fn post(path: &str, token: &str, body: &str) -> Vec<u8> {
+pub(crate) fn post(path: &str, token: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!(
         "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {token}\r\n\
          content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
     )
     .into_bytes()
+}
+
+/// The bytes of a `GET`.
+pub(crate) fn get(path: &str, token: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {token}\r\n\r\n").into_bytes()
 }

@@ -71,13 +71,13 @@ async fn history_is_told_while_a_server_runs(engine: Engine) {
     assert_eq!((&listed["total"], &listed["rows"][0]["amount"]), (&json!(1), &json!("10")));
     let id = listed["rows"][0]["user_id"].as_str().unwrap().to_owned();
     let shown = place.json(&["replay", "show", &format!("balance/{id}")], 0);
-    assert_eq!((&shown["state"]["amount"], &shown["version"]), (&json!("10"), &json!(1)));
+    assert_eq!((&shown["state"]["balance"], &shown["version"]), (&json!("10"), &json!(1)));
     let text = place.run(&["replay", "show", &format!("user/{id}")], 0);
     assert!(text.contains("ann@example.com") && text.contains("[redacted]") && !text.contains("$argon2"), "{text}");
     let diff = place.json(&["replay", "diff", "--from", "0", "--to", "9999", "--projection", "balances"], 0);
     assert_eq!(diff["projections"][0]["rows"][0]["change"], "added");
 
-    place.tamper("UPDATE balances_v1 SET amount = '77'").await;
+    place.tamper("UPDATE balances_v2 SET amount = '77'").await;
     let text = place.run(&["replay", "verify", "--projection", "balances"], 1);
     assert!(text.contains(&format!("balances, row {id}, amount: live 77, rebuilt 10")), "{text}");
     assert!(place.run(&["replay", "rebuild"], 0).contains("balances: 1 rows from 1 events"));

@@ -3,11 +3,16 @@
 use api::surface::Surface;
 use replay::diff::Change;
 use replay::{Moment, ReplayError};
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::engine::Engine;
 use tests::server::TestServer;
 
 use super::{issue, redeem};
+
+/// The state of a balance of which nothing is held or spent.
+fn account(balance: &str) -> Value {
+    json!({ "balance": balance, "held": "0", "spent": "0", "holds": [] })
+}
 
 #[tokio::test]
 async fn an_aggregate_is_shown_as_it_was_sqlite() {
@@ -27,11 +32,11 @@ async fn an_aggregate_is_shown_as_it_was(engine: Engine) {
     let id = user.user_id().to_string();
     let show = async |moment| replay::show::show(server.log.as_ref(), "balance", &id, moment).await.unwrap();
     let now = show(None).await.unwrap();
-    assert_eq!((now.version, &now.state, now.events.len()), (2, &json!({ "amount": "20" }), 2));
+    assert_eq!((now.version, &now.state, now.events.len()), (2, &account("20"), 2));
     assert_eq!(now.events[1].about("actor"), "process:credit_balance_on_redeem");
     for moment in [Moment::Position(between.position), Moment::Time(between.recorded_at)] {
         let then = show(Some(moment)).await.unwrap();
-        assert_eq!((then.version, &then.state, then.position), (1, &json!({ "amount": "10" }), between.position));
+        assert_eq!((then.version, &then.state, then.position), (1, &account("10"), between.position));
     }
     assert!(show(Some(Moment::Position(before))).await.is_none());
     let unknown = replay::show::show(server.log.as_ref(), "ballance", &id, None).await.unwrap_err();

@@ -84,8 +84,8 @@ async fn rows_in_memory_are_forgotten_after_a_switch(engine: Engine) {
     let user = server.user(Surface::Owl);
     let id = user.user_id();
     let wrong = format!(
-        "INSERT INTO balances_v1 (user_id, tenant, amount, entries, updated_at) \
-         VALUES ('{id}', 'x', '0', 100, '2020-01-01 00:00:00+00:00')"
+        "INSERT INTO balances_v2 (user_id, tenant, amount, held, spent, entries, updated_at) \
+         VALUES ('{id}', 'x', '0', '0', '0', 100, '2020-01-01 00:00:00+00:00')"
     );
     tamper(&server, &wrong).await;
     redeem(&user, &codes[0]).await;

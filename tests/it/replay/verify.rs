@@ -22,7 +22,7 @@ async fn a_difference_names_row_field_and_values(engine: Engine) {
     caught_up(&server).await;
     let sound = verified(&server).await;
     assert!(sound.equal && of(&sound, "recharge_codes").rows == 2, "{sound:#?}");
-    tamper(&server, "UPDATE balances_v1 SET amount = '1000000'").await;
+    tamper(&server, "UPDATE balances_v2 SET amount = '1000000'").await;
     let found = verified(&server).await;
     let balances = of(&found, "balances");
     assert!(!found.equal && balances.differences.len() == 1);

@@ -1,0 +1,143 @@
+//! Giving tasks to agents that have room.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use domain::compute::gpu_server::GpuServer;
+use domain::compute::scheduling::{Room, first_that_fits};
+use domain::compute::task::{Task, TaskCommand, TaskStatus};
+use projections::compute::tasks;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::time::Instant;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Agent;
+use crate::amount::Amount;
+use crate::app::{App, Server};
+use crate::error::ApiError;
+use crate::extract::Body;
+use crate::owl::envelope::{self, Envelope};
+
+/// Longest wait for a task.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+/// How far down the line is looked for a task that fits, and in what steps.
+const LOOKED_AT_MAX: u64 = 2_000;
+const LOOKED_AT: u64 = 100;
+/// An agent that waits looks again at least so often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(lease_task))
+}
+
+#[derive(Deserialize, ToSchema)]
+struct LeaseBody {
+    session: u32,
+    /// Tasks that it can still take.
+    tasks: u32,
+    gpus: u32,
+    gpu_memory_gb: Amount,
+    memory_gb: Amount,
+    /// How long to wait when there is nothing to do.
+    #[serde(default)]
+    wait_seconds: u64,
+}
+
+#[derive(Serialize, ToSchema)]
+struct LeaseOut {
+    /// Null when there is nothing to do.
+    task: Option<LeasedOut>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct LeasedOut {
+    task_id: String,
+    lease: u32,
+    title: String,
+    task_type: String,
+    #[schema(value_type = Object)]
+    config: Value,
+    /// Milliseconds that it may still run.
+    time_left_ms: i64,
+}
+
+#[utoipa::path(post, path = "/api/gpu/agent/lease", operation_id = "lease_task", request_body = LeaseBody,
+    responses((status = 200, body = Envelope<LeaseOut>)))]
+async fn lease_task(
+    State(app): State<App>,
+    agent: Agent,
+    Body(body): Body<LeaseBody>,
+) -> Result<Envelope<LeaseOut>, ApiError> {
+    let until = Instant::now() + Duration::from_secs(body.wait_seconds).min(WAIT_MAX);
+    loop {
+        let position = app.readers.position();
+        let task = given(&app, &agent, &body).await?;
+        let now = Instant::now();
+        if task.is_some() || now >= until {
+            return Ok(envelope::ok(LeaseOut { task }));
+        }
+        // Whatever happens may have brought a task, or room for one.
+        let _ = tokio::time::timeout(LOOK_EVERY.min(until - now), app.log().grown(position)).await;
+        let _ = app.readers.projected(position + 1).await;
+    }
+}
+
+/// The first task in line that fits and can be paid, leased to the agent.
+async fn given(app: &Server, agent: &Agent, body: &LeaseBody) -> Result<Option<LeasedOut>, ApiError> {
+    let server = agent.in_session(app, body.session).await?;
+    let GpuServer::Registered { details, .. } = server else { return Ok(None) };
+    let running = tasks::running_on(&app.models.read, agent.server_id).await?.len();
+    let places = details.max_concurrent_tasks.saturating_sub(u32::try_from(running).unwrap_or(u32::MAX));
+    let room = Room {
+        tasks: if details.is_active { body.tasks.min(places) } else { 0 },
+        gpus: body.gpus,
+        gpu_memory_gb: body.gpu_memory_gb.0,
+        memory_gb: body.memory_gb.0,
+    };
+    if room.tasks == 0 {
+        return Ok(None);
+    }
+    for offset in (0..LOOKED_AT_MAX).step_by(usize::try_from(LOOKED_AT).unwrap_or(1)) {
+        let mut line = tasks::waiting(&app.models.read, agent.tenant, offset, LOOKED_AT).await?.into_iter();
+        let seen_all = line.len() < usize::try_from(LOOKED_AT).unwrap_or(1);
+        while let Some(row) = first_that_fits(line.by_ref(), tasks::Model::needs, &room) {
+            if let Some(task) = lease(app, agent, body.session, &row.id).await? {
+                return Ok(Some(task));
+            }
+        }
+        if seen_all {
+            break;
+        }
+    }
+    Ok(None)
+}
+
+/// Leases one task; nothing when another agent was faster, or its owner cannot pay for it.
+async fn lease(app: &Server, agent: &Agent, session: u32, id: &str) -> Result<Option<LeasedOut>, ApiError> {
+    let lease = TaskCommand::Lease { server_id: agent.server_id, session };
+    match agent.execute::<Task>(app, id, lease).await {
+        Ok(_) => {}
+        Err(error) if error.code.starts_with("task.") => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    // The process managers hold the estimate meanwhile, and start the task.
+    app.settled(&agent.request).await;
+    let (task, _) = app.bus.load::<Task>(id).await?;
+    let Ok(task) = task.known() else { return Ok(None) };
+    let Some(run) = task.run.as_ref().filter(|run| run.server_id == agent.server_id) else { return Ok(None) };
+    if task.status != TaskStatus::Running {
+        return Ok(None);
+    }
+    let time_left = task.ends_at().map_or(0, |ends_at| (ends_at - app.clock().now()).num_milliseconds());
+    Ok(Some(LeasedOut {
+        task_id: id.to_owned(),
+        lease: run.lease,
+        title: task.request.title.clone(),
+        task_type: task.request.task_type.clone(),
+        config: task.request.config.clone(),
+        time_left_ms: time_left.max(0),
+    }))
+}

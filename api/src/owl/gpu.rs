@@ -1,0 +1,206 @@
+//! GPU servers: registered by administrators, watched by everybody.
+
+mod out;
+mod overview;
+
+use axum::extract::State;
+use domain::compute::gpu_server::{GpuServer, GpuServerCommand, ServerDetails};
+use projections::compute::{gpu_servers, tasks};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use self::out::{ServerOut, StatusOut};
+use super::agents::token;
+use super::envelope::{self, Envelope};
+use crate::app::{App, Server};
+use crate::auth::{Admin, Caller};
+use crate::error::ApiError;
+use crate::extract::{Body, Path};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(register_server, list_servers))
+        .routes(routes!(get_server, change_server, remove_server))
+        .routes(routes!(get_server_status))
+        .routes(routes!(renew_token))
+        .merge(overview::routes())
+}
+
+#[derive(Deserialize, ToSchema)]
+struct RegisterServerBody {
+    name: String,
+    host: String,
+    #[serde(default = "ssh")]
+    port: u16,
+    description: Option<String>,
+    #[serde(default = "four")]
+    max_concurrent_tasks: u32,
+}
+
+fn ssh() -> u16 {
+    22
+}
+
+fn four() -> u32 {
+    4
+}
+
+#[derive(Serialize, ToSchema)]
+struct RegisteredOut {
+    #[serde(flatten)]
+    server: ServerOut,
+    /// What `corelog agent --token` takes. Shown here and nowhere else.
+    agent_token: String,
+}
+
+#[utoipa::path(post, path = "/api/gpu/servers", operation_id = "register_gpu_server",
+    request_body = RegisterServerBody, responses((status = 200, body = Envelope<RegisteredOut>)))]
+async fn register_server(
+    State(app): State<App>,
+    Admin(caller): Admin,
+    Body(body): Body<RegisterServerBody>,
+) -> Result<Envelope<RegisteredOut>, ApiError> {
+    let details = ServerDetails {
+        name: body.name,
+        host: body.host,
+        port: body.port,
+        description: body.description,
+        max_concurrent_tasks: body.max_concurrent_tasks,
+        is_active: true,
+    };
+    let id = caller.request.id_for("gpu_server");
+    let (agent_token, token_hash) = token::fresh(&app.secrets, id);
+    let register = GpuServerCommand::Register { details, token_hash, by: caller.user.id };
+    let receipt = app.change::<GpuServer>(&caller.request, &id.to_string(), register).await?;
+    if receipt.repeated {
+        // The token of the first request is known to nobody any more.
+        return Err(token::shown_once());
+    }
+    let server = shown(&app, &caller, found(&app, &caller, id).await?).await?;
+    Ok(envelope::ok(RegisteredOut { server, agent_token }))
+}
+
+#[utoipa::path(get, path = "/api/gpu/servers", operation_id = "list_gpu_servers",
+    responses((status = 200, body = Envelope<Vec<ServerOut>>)))]
+async fn list_servers(State(app): State<App>, caller: Caller) -> Result<Envelope<Vec<ServerOut>>, ApiError> {
+    let mut servers = Vec::new();
+    for row in gpu_servers::list(&app.models.read, caller.user.tenant).await? {
+        servers.push(shown(&app, &caller, row).await?);
+    }
+    Ok(envelope::ok(servers))
+}
+
+#[utoipa::path(get, path = "/api/gpu/servers/{server_id}", operation_id = "get_gpu_server",
+    params(("server_id" = Uuid, Path)), responses((status = 200, body = Envelope<ServerOut>)))]
+async fn get_server(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<Uuid>,
+) -> Result<Envelope<ServerOut>, ApiError> {
+    let row = found(&app, &caller, id).await?;
+    Ok(envelope::ok(shown(&app, &caller, row).await?))
+}
+
+#[derive(Deserialize, ToSchema)]
+struct ChangeServerBody {
+    name: Option<String>,
+    host: Option<String>,
+    port: Option<u16>,
+    description: Option<String>,
+    max_concurrent_tasks: Option<u32>,
+    /// A server that is not active is given no more tasks.
+    is_active: Option<bool>,
+}
+
+#[utoipa::path(put, path = "/api/gpu/servers/{server_id}", operation_id = "change_gpu_server",
+    params(("server_id" = Uuid, Path)), request_body = ChangeServerBody,
+    responses((status = 200, body = Envelope<ServerOut>)))]
+async fn change_server(
+    State(app): State<App>,
+    Admin(caller): Admin,
+    Path(id): Path<Uuid>,
+    Body(body): Body<ChangeServerBody>,
+) -> Result<Envelope<ServerOut>, ApiError> {
+    let row = found(&app, &caller, id).await?;
+    let details = ServerDetails {
+        name: body.name.unwrap_or(row.name),
+        host: body.host.unwrap_or(row.host),
+        port: body.port.unwrap_or_else(|| u16::try_from(row.port).unwrap_or_default()),
+        description: body.description.or(row.description),
+        max_concurrent_tasks: body
+            .max_concurrent_tasks
+            .unwrap_or_else(|| u32::try_from(row.max_concurrent_tasks).unwrap_or_default()),
+        is_active: body.is_active.unwrap_or(row.is_active),
+    };
+    let change = GpuServerCommand::Change { details, by: caller.user.id };
+    app.change::<GpuServer>(&caller.request, &id.to_string(), change).await?;
+    let row = found(&app, &caller, id).await?;
+    Ok(envelope::ok(shown(&app, &caller, row).await?))
+}
+
+#[utoipa::path(delete, path = "/api/gpu/servers/{server_id}", operation_id = "remove_gpu_server",
+    params(("server_id" = Uuid, Path)), responses((status = 200, body = Envelope<Value>)))]
+async fn remove_server(
+    State(app): State<App>,
+    Admin(caller): Admin,
+    Path(id): Path<Uuid>,
+) -> Result<Envelope<Value>, ApiError> {
+    let remove = GpuServerCommand::Remove { by: caller.user.id };
+    app.change::<GpuServer>(&caller.request, &id.to_string(), remove).await?;
+    Ok(envelope::ok(Value::Null))
+}
+
+#[derive(Serialize, ToSchema)]
+struct TokenOut {
+    server_id: String,
+    /// Shown here and nowhere else; the one before is worth nothing any more.
+    agent_token: String,
+}
+
+#[utoipa::path(post, path = "/api/gpu/servers/{server_id}/token", operation_id = "renew_gpu_server_token",
+    params(("server_id" = Uuid, Path)), responses((status = 200, body = Envelope<TokenOut>)))]
+async fn renew_token(
+    State(app): State<App>,
+    Admin(caller): Admin,
+    Path(id): Path<Uuid>,
+) -> Result<Envelope<TokenOut>, ApiError> {
+    let (agent_token, token_hash) = token::fresh(&app.secrets, id);
+    let renew = GpuServerCommand::RenewToken { token_hash, by: caller.user.id };
+    let receipt = app.change::<GpuServer>(&caller.request, &id.to_string(), renew).await?;
+    if receipt.repeated {
+        return Err(token::shown_once());
+    }
+    Ok(envelope::ok(TokenOut { server_id: id.to_string(), agent_token }))
+}
+
+#[utoipa::path(get, path = "/api/gpu/servers/{server_id}/status", operation_id = "get_gpu_server_status",
+    params(("server_id" = Uuid, Path)), responses((status = 200, body = Envelope<StatusOut>)))]
+async fn get_server_status(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<Uuid>,
+) -> Result<Envelope<StatusOut>, ApiError> {
+    let row = found(&app, &caller, id).await?;
+    let running = tasks::running_on(&app.models.read, id).await?;
+    let live = out::live(&app.fleet, &row);
+    Ok(envelope::ok(StatusOut::of(&row, live, &running, app.clock().now())))
+}
+
+async fn found(app: &Server, caller: &Caller, id: Uuid) -> Result<gpu_servers::Model, ApiError> {
+    let row = gpu_servers::find(&app.models.read, caller.user.tenant, id).await?;
+    row.ok_or_else(ApiError::not_found)
+}
+
+/// The row with its live figures. Where it is, is for administrators.
+async fn shown(app: &Server, caller: &Caller, row: gpu_servers::Model) -> Result<ServerOut, ApiError> {
+    let running = match row.id.parse() {
+        Ok(id) => tasks::running_on(&app.models.read, id).await?.len(),
+        Err(_) => 0,
+    };
+    let live = out::live(&app.fleet, &row);
+    Ok(ServerOut::of(row, live.as_ref(), running, caller.user.role.administers()))
+}

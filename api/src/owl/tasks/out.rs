@@ -1,0 +1,82 @@
+//! A task as Owl Factory shows one.
+
+use chrono::{DateTime, Utc};
+use projections::compute::tasks;
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use crate::amount::Amount;
+
+/// A task that was just submitted.
+#[derive(Serialize, ToSchema)]
+pub(super) struct NewTaskOut {
+    id: String,
+    title: String,
+    status: String,
+    progress: f64,
+    created_at: DateTime<Utc>,
+}
+
+impl From<tasks::Model> for NewTaskOut {
+    fn from(row: tasks::Model) -> Self {
+        Self { id: row.id, title: row.title, status: row.status, progress: row.progress, created_at: row.created_at }
+    }
+}
+
+/// A task, whole.
+#[derive(Clone, Serialize, ToSchema)]
+pub(super) struct TaskOut {
+    id: String,
+    user_id: String,
+    title: String,
+    description: Option<String>,
+    task_type: String,
+    status: String,
+    progress: f64,
+    priority: i64,
+    gpu_server_id: Option<String>,
+    #[schema(value_type = Object)]
+    config: Value,
+    #[schema(value_type = Object)]
+    result: Value,
+    error_message: Option<String>,
+    cost: Amount,
+    /// Minutes.
+    estimated_duration: Option<i64>,
+    started_at: Option<DateTime<Utc>>,
+    completed_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl From<tasks::Model> for TaskOut {
+    fn from(row: tasks::Model) -> Self {
+        let json = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| json!({}));
+        Self {
+            config: json(&row.config),
+            result: json(row.result.as_deref().unwrap_or("{}")),
+            cost: Amount(row.cost.parse().unwrap_or_default()),
+            id: row.id,
+            user_id: row.user_id,
+            title: row.title,
+            description: row.description,
+            task_type: row.task_type,
+            status: row.status,
+            progress: row.progress,
+            priority: row.priority,
+            gpu_server_id: row.gpu_server_id,
+            error_message: row.error_message.map(in_chinese),
+            estimated_duration: row.estimated_duration,
+            started_at: row.started_at,
+            completed_at: row.completed_at,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+/// What the platform itself says of a failure; what a program said stays as it is.
+fn in_chinese(error: String) -> String {
+    if error == "insufficient balance" { "余额不足".to_owned() } else { error }
+}

@@ -1,0 +1,90 @@
+//! What the agents of GPU servers last said: measurements, kept in memory and forgotten by a restart.
+
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+/// One heartbeat of an agent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Heartbeat {
+    pub session: u32,
+    /// When it was received.
+    pub at: DateTime<Utc>,
+    /// The (task, lease) pairs that the agent runs.
+    pub running: Vec<(Uuid, u32)>,
+    /// None in the first moment of a session.
+    pub figures: Option<Measured>,
+}
+
+/// What an agent measured on its machine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measured {
+    /// Percent.
+    pub cpu_usage: f64,
+    pub memory_used_gb: f64,
+    pub memory_total_gb: f64,
+    pub gpus: Vec<MeasuredGpu>,
+    /// Why no GPU is measured, when none is.
+    pub gpu_note: Option<String>,
+}
+
+/// One GPU of a machine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MeasuredGpu {
+    pub name: String,
+    /// Percent.
+    pub usage: f64,
+    pub memory_used_gb: f64,
+    pub memory_total_gb: f64,
+}
+
+/// The last heartbeat of each server.
+pub struct Fleet {
+    since: DateTime<Utc>,
+    heard: RwLock<HashMap<Uuid, Heartbeat>>,
+}
+
+impl Fleet {
+    /// Nobody heard yet, listening since `now`.
+    pub fn new(now: DateTime<Utc>) -> Self {
+        Self { since: now, heard: RwLock::default() }
+    }
+
+    /// Keeps a heartbeat, unless a later session has been heard.
+    pub fn hear(&self, server: Uuid, heartbeat: Heartbeat) {
+        let mut heard = self.heard.write().unwrap_or_else(PoisonError::into_inner);
+        if heard.get(&server).is_none_or(|last| last.session <= heartbeat.session) {
+            heard.insert(server, heartbeat);
+        }
+    }
+
+    /// The last heartbeat of a session of a server.
+    pub fn last(&self, server: Uuid, session: u32) -> Option<Heartbeat> {
+        let heard = self.heard.read().unwrap_or_else(PoisonError::into_inner);
+        heard.get(&server).filter(|last| last.session == session).cloned()
+    }
+
+    /// Since when a session was not heard; never longer than anybody listens.
+    pub fn silent_since(&self, server: Uuid, session: u32) -> DateTime<Utc> {
+        self.last(server, session).map_or(self.since, |last| last.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_earlier_session_is_not_heard_any_more() {
+        let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
+        let heartbeat = |session, seconds| Heartbeat { session, at: at(seconds), running: vec![], figures: None };
+        let (fleet, server) = (Fleet::new(at(5)), Uuid::from_u128(1));
+        assert_eq!(fleet.silent_since(server, 1), at(5));
+        fleet.hear(server, heartbeat(1, 10));
+        fleet.hear(server, heartbeat(2, 20));
+        fleet.hear(server, heartbeat(1, 30));
+        assert_eq!((fleet.last(server, 1), fleet.silent_since(server, 2)), (None, at(20)));
+    }
+}

@@ -1,0 +1,226 @@
+//! A server that runs tasks: registered by an administrator, online while its agent is heard.
+//!
+//! Each time an agent connects, a new session begins; what an earlier one still says is refused. The figures of
+//! heartbeats are measurements and no events.
+
+mod refusal;
+
+use chrono::{DateTime, Utc};
+use cqrs_es::event_sink::EventSink;
+use serde::{Deserialize, Serialize};
+
+use crate::aggregate::{Decider, Now, write_decision};
+use crate::event_names;
+use crate::metadata::UserId;
+
+pub use refusal::GpuServerError;
+
+/// Most tasks that one server may run at the same time.
+pub const TASKS_MAX: u32 = 64;
+const NAME_CHARS_MAX: usize = 100;
+const HOST_CHARS_MAX: usize = 255;
+const DESCRIPTION_CHARS_MAX: usize = 500;
+
+/// What an administrator says of a server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerDetails {
+    pub name: String,
+    /// Where it is, for people.
+    pub host: String,
+    pub port: u16,
+    pub description: Option<String>,
+    pub max_concurrent_tasks: u32,
+    /// Whether it is given tasks.
+    pub is_active: bool,
+}
+
+/// Why a server went offline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OfflineCause {
+    /// It was not heard for too long.
+    HeartbeatLost,
+    /// Its agent said goodbye.
+    Left,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GpuServerEvent {
+    Registered {
+        details: ServerDetails,
+        /// Of the agent's token, which is shown once and stored nowhere.
+        token_hash: String,
+        by: UserId,
+    },
+    Changed {
+        details: ServerDetails,
+        by: UserId,
+    },
+    /// The old token is worth nothing any more.
+    TokenRenewed {
+        token_hash: String,
+        by: UserId,
+    },
+    Online {
+        session: u32,
+    },
+    Offline {
+        session: u32,
+        cause: OfflineCause,
+    },
+    Removed {
+        by: UserId,
+    },
+}
+
+event_names!(GpuServerEvent {
+    Registered => "gpu_server.registered" 1,
+    Changed => "gpu_server.changed" 1,
+    TokenRenewed => "gpu_server.token_renewed" 1,
+    Online => "gpu_server.online" 1,
+    Offline => "gpu_server.offline" 1,
+    Removed => "gpu_server.removed" 1,
+});
+
+#[derive(Debug, Clone)]
+pub enum GpuServerCommand {
+    Register {
+        details: ServerDetails,
+        token_hash: String,
+        by: UserId,
+    },
+    Change {
+        details: ServerDetails,
+        by: UserId,
+    },
+    RenewToken {
+        token_hash: String,
+        by: UserId,
+    },
+    /// Its agent begins a session.
+    Connect,
+    /// The session is over.
+    Disconnect {
+        session: u32,
+        cause: OfflineCause,
+    },
+    Remove {
+        by: UserId,
+    },
+}
+
+/// A server, if it is registered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GpuServer {
+    #[default]
+    Unknown,
+    Registered {
+        details: ServerDetails,
+        token_hash: String,
+        /// The last session; 0 before the first.
+        session: u32,
+        online: bool,
+    },
+    Removed,
+}
+
+impl ServerDetails {
+    fn check(&self) -> Result<(), GpuServerError> {
+        let within = |text: &str, max: usize| (1..=max).contains(&text.trim().chars().count()) && !text.contains('\0');
+        if !within(&self.name, NAME_CHARS_MAX) {
+            Err(GpuServerError::NameOutOfRange)
+        } else if !within(&self.host, HOST_CHARS_MAX) {
+            Err(GpuServerError::HostOutOfRange)
+        } else if self
+            .description
+            .as_ref()
+            .is_some_and(|text| text.chars().count() > DESCRIPTION_CHARS_MAX || text.contains('\0'))
+        {
+            Err(GpuServerError::DescriptionOutOfRange)
+        } else if !(1..=TASKS_MAX).contains(&self.max_concurrent_tasks) {
+            Err(GpuServerError::TasksOutOfRange)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl GpuServer {
+    /// Whether `session` is the present one and its agent is heard.
+    pub fn is_online(&self, session: u32) -> bool {
+        matches!(self, Self::Registered { online: true, session: present, .. } if *present == session)
+    }
+}
+
+impl Decider for GpuServer {
+    const SECRET_FIELDS: &'static [&'static str] = &["token_hash"];
+
+    fn decide(&self, command: GpuServerCommand, _: DateTime<Utc>) -> Result<Vec<GpuServerEvent>, GpuServerError> {
+        if let GpuServerCommand::Register { details, token_hash, by } = command {
+            details.check()?;
+            return match self {
+                Self::Unknown => Ok(vec![GpuServerEvent::Registered { details, token_hash, by }]),
+                Self::Registered { .. } | Self::Removed => Err(GpuServerError::AlreadyRegistered),
+            };
+        }
+        let Self::Registered { details: present, session, online, .. } = self else {
+            return Err(GpuServerError::NotFound);
+        };
+        match command {
+            GpuServerCommand::Register { .. } => Err(GpuServerError::AlreadyRegistered),
+            GpuServerCommand::Change { details, by } => {
+                details.check()?;
+                Ok(if details == *present { vec![] } else { vec![GpuServerEvent::Changed { details, by }] })
+            }
+            GpuServerCommand::RenewToken { token_hash, by } => {
+                Ok(vec![GpuServerEvent::TokenRenewed { token_hash, by }])
+            }
+            GpuServerCommand::Connect => Ok(vec![GpuServerEvent::Online { session: session + 1 }]),
+            GpuServerCommand::Disconnect { session: of, cause } => {
+                let ends = *online && of == *session;
+                Ok(if ends { vec![GpuServerEvent::Offline { session: of, cause }] } else { vec![] })
+            }
+            GpuServerCommand::Remove { by } => Ok(vec![GpuServerEvent::Removed { by }]),
+        }
+    }
+}
+
+impl cqrs_es::Aggregate for GpuServer {
+    const TYPE: &'static str = "gpu_server";
+    type Command = GpuServerCommand;
+    type Event = GpuServerEvent;
+    type Error = GpuServerError;
+    type Services = Now;
+
+    async fn handle(&mut self, command: Self::Command, now: &Now, sink: &EventSink<Self>) -> Result<(), Self::Error> {
+        write_decision(self, command, now, sink).await
+    }
+
+    fn apply(&mut self, event: GpuServerEvent) {
+        match (&mut *self, event) {
+            (_, GpuServerEvent::Registered { details, token_hash, .. }) => {
+                *self = Self::Registered { details, token_hash, session: 0, online: false };
+            }
+            (Self::Registered { details: present, .. }, GpuServerEvent::Changed { details, .. }) => *present = details,
+            (Self::Registered { token_hash: present, .. }, GpuServerEvent::TokenRenewed { token_hash, .. }) => {
+                *present = token_hash;
+            }
+            (Self::Registered { session: present, online, .. }, GpuServerEvent::Online { session }) => {
+                (*present, *online) = (session, true);
+            }
+            (Self::Registered { online, .. }, GpuServerEvent::Offline { .. }) => *online = false,
+            (_, GpuServerEvent::Removed { .. }) => *self = Self::Removed,
+            (
+                Self::Unknown | Self::Removed,
+                GpuServerEvent::Changed { .. }
+                | GpuServerEvent::TokenRenewed { .. }
+                | GpuServerEvent::Online { .. }
+                | GpuServerEvent::Offline { .. },
+            ) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

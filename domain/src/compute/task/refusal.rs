@@ -1,0 +1,75 @@
+//! Why a task does not do what it is told.
+
+use super::TaskStatus;
+use crate::refusal::{Refusal, RefusalKind};
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TaskError {
+    #[error("there is no such task")]
+    NotFound,
+    #[error("this task has been submitted before")]
+    AlreadySubmitted,
+    #[error("the title must have 1 to 200 characters")]
+    TitleOutOfRange,
+    #[error("the description must have at most 5000 characters")]
+    DescriptionOutOfRange,
+    #[error("the type must be a word of at most 50 letters, digits, _ or -")]
+    TypeInvalid,
+    #[error("the priority must be between 1 and 5")]
+    PriorityOutOfRange,
+    #[error("the estimated duration must be between 1 and 10080 minutes")]
+    DurationOutOfRange,
+    #[error("config: {0}")]
+    Config(&'static str),
+    #[error("no more than {0} tasks of a user may wait or run at the same time")]
+    TooMany(u64),
+    #[error("the available balance does not cover the estimate")]
+    InsufficientBalance,
+    #[error("the task is {}", .0.as_str())]
+    IllegalState(TaskStatus),
+    #[error("the progress must be between 0 and 100")]
+    ProgressOutOfRange,
+    #[error("the lease {0} is not, or no longer, the lease of this task")]
+    LeaseLost(u32),
+    #[error("the result is larger than 256 KB, or holds a character of value 0")]
+    ResultUnfit,
+}
+
+impl Refusal for TaskError {
+    fn kind(&self) -> RefusalKind {
+        match self {
+            Self::NotFound => RefusalKind::NotFound,
+            Self::AlreadySubmitted => RefusalKind::AlreadyExists,
+            Self::TitleOutOfRange
+            | Self::DescriptionOutOfRange
+            | Self::TypeInvalid
+            | Self::PriorityOutOfRange
+            | Self::DurationOutOfRange
+            | Self::Config(_)
+            | Self::ProgressOutOfRange
+            | Self::ResultUnfit => RefusalKind::Invalid,
+            Self::TooMany(_) => RefusalKind::LimitExceeded,
+            Self::InsufficientBalance => RefusalKind::InsufficientFunds,
+            Self::IllegalState(_) | Self::LeaseLost(_) => RefusalKind::IllegalState,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound => "task.not_found",
+            Self::AlreadySubmitted => "task.already_submitted",
+            Self::TitleOutOfRange => "task.title_out_of_range",
+            Self::DescriptionOutOfRange => "task.description_out_of_range",
+            Self::TypeInvalid => "task.type_invalid",
+            Self::PriorityOutOfRange => "task.priority_out_of_range",
+            Self::DurationOutOfRange => "task.duration_out_of_range",
+            Self::Config(_) => "task.config_invalid",
+            Self::TooMany(_) => "task.too_many",
+            Self::InsufficientBalance => "task.insufficient_balance",
+            Self::IllegalState(_) => "task.illegal_state",
+            Self::ProgressOutOfRange => "task.progress_out_of_range",
+            Self::LeaseLost(_) => "task.lease_lost",
+            Self::ResultUnfit => "task.result_unfit",
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What a task asks for, checked before it stands in line.
+
+use chrono::TimeDelta;
+use rust_decimal::Decimal;
+use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::{Number, Value};
+
+use super::refusal::TaskError;
+use crate::compute::scheduling::Needs;
+
+/// Lowest and highest priority; the higher is served first.
+pub const PRIORITIES: std::ops::RangeInclusive<u8> = 1..=5;
+/// Largest `config`, in bytes of JSON.
+pub const CONFIG_BYTES_MAX: usize = 64 * 1024;
+/// Longest title, in characters.
+pub const TITLE_CHARS_MAX: usize = 200;
+/// Longest description, in characters.
+pub const DESCRIPTION_CHARS_MAX: usize = 5_000;
+/// Most GPUs one task may need.
+pub const GPUS_MAX: u32 = 16;
+/// Minutes that are held for a task whose duration nobody estimated.
+pub const MINUTES_ASSUMED: u32 = 10;
+/// Longest estimate and longest run: seven days.
+pub const MINUTES_MAX: u32 = 7 * 24 * 60;
+const SECONDS_MAX: u32 = MINUTES_MAX * 60;
+/// As JSON writes the one character that not every database can store.
+pub(super) const ZERO: &str = "\\u0000";
+const COMMAND_WORDS_MAX: usize = 100;
+
+/// What somebody wants done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskRequest {
+    pub title: String,
+    pub description: Option<String>,
+    pub task_type: String,
+    pub priority: u8,
+    /// As the user estimates it.
+    pub estimated_minutes: Option<u32>,
+    /// What to run, and whatever else the task's program reads.
+    pub config: Value,
+}
+
+/// The part of `config` that the platform reads. Everything else is the task's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Work {
+    /// The program and its arguments; the server's own program for the type of task when it is missing.
+    pub command: Option<Vec<String>>,
+    /// The image it runs in, on servers that use containers.
+    pub image: Option<String>,
+    pub gpu_count: u32,
+    #[serde(deserialize_with = "number")]
+    pub memory_gb: Decimal,
+    /// How long it may run, from its start.
+    pub timeout_seconds: Option<u32>,
+    /// How long it may wait and run, from its submission.
+    pub ttl_seconds: Option<u32>,
+}
+
+/// A decimal that stands as a number.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Decimal, D::Error> {
+    let text = Number::deserialize(deserializer)?.to_string();
+    text.parse().or_else(|_| Decimal::from_scientific(&text)).map_err(de::Error::custom)
+}
+
+impl Work {
+    /// Reads the platform's part of a task's `config`.
+    ///
+    /// # Errors
+    /// [`TaskError::Config`], naming the field that is wrong.
+    pub fn of(config: &Value) -> Result<Self, TaskError> {
+        if !config.is_object() {
+            return Err(TaskError::Config("it must be an object"));
+        }
+        let text = config.to_string();
+        if text.len() > CONFIG_BYTES_MAX {
+            return Err(TaskError::Config("it is larger than 64 KB"));
+        }
+        if text.contains(ZERO) {
+            return Err(TaskError::Config("it holds a character of value 0"));
+        }
+        let work: Self = serde_json::from_value(config.clone()).map_err(|_| {
+            TaskError::Config(
+                "command is a list of words, image a word, gpu_count, memory_gb, timeout_seconds and ttl_seconds numbers",
+            )
+        })?;
+        let command = work.command.as_deref().unwrap_or(&[]);
+        if work.command.is_some() && command.first().is_none_or(String::is_empty) {
+            return Err(TaskError::Config("command names no program"));
+        }
+        if command.len() > COMMAND_WORDS_MAX || command.iter().any(|word| word.contains('\0')) {
+            return Err(TaskError::Config("command has more than 100 words, or a zero byte"));
+        }
+        if work.gpu_count > GPUS_MAX {
+            return Err(TaskError::Config("gpu_count is above 16"));
+        }
+        if work.memory_gb < Decimal::ZERO || work.memory_gb > Decimal::from(10_000) {
+            return Err(TaskError::Config("memory_gb is not between 0 and 10000"));
+        }
+        if work.timeout_seconds.is_some_and(|seconds| !(5..=SECONDS_MAX).contains(&seconds)) {
+            return Err(TaskError::Config("timeout_seconds is not between 5 and 604800"));
+        }
+        if work.ttl_seconds.is_some_and(|seconds| !(10..=SECONDS_MAX).contains(&seconds)) {
+            return Err(TaskError::Config("ttl_seconds is not between 10 and 604800"));
+        }
+        Ok(work)
+    }
+
+    /// What it needs of a server.
+    pub fn needs(&self) -> Needs {
+        Needs { gpus: self.gpu_count, memory_gb: self.memory_gb }
+    }
+}
+
+impl TaskRequest {
+    pub(super) fn check(&self) -> Result<Work, TaskError> {
+        let chars = self.title.trim().chars().count();
+        if chars == 0 || chars > TITLE_CHARS_MAX || self.title.contains('\0') {
+            return Err(TaskError::TitleOutOfRange);
+        }
+        if self
+            .description
+            .as_ref()
+            .is_some_and(|text| text.chars().count() > DESCRIPTION_CHARS_MAX || text.contains('\0'))
+        {
+            return Err(TaskError::DescriptionOutOfRange);
+        }
+        let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        if self.task_type.is_empty() || self.task_type.len() > 50 || !self.task_type.chars().all(word) {
+            return Err(TaskError::TypeInvalid);
+        }
+        if !PRIORITIES.contains(&self.priority) {
+            return Err(TaskError::PriorityOutOfRange);
+        }
+        if self.estimated_minutes.is_some_and(|minutes| !(1..=MINUTES_MAX).contains(&minutes)) {
+            return Err(TaskError::DurationOutOfRange);
+        }
+        Work::of(&self.config)
+    }
+}
+
+/// What a minute on one GPU costs, by the type of task. A task that needs no GPU pays for one.
+pub fn rate_per_minute(task_type: &str) -> Decimal {
+    match task_type {
+        "training" => Decimal::new(10, 2),
+        "data_processing" => Decimal::new(3, 2),
+        // Inference, and every type that has no rate of its own.
+        _ => Decimal::new(5, 2),
+    }
+}
+
+/// What `time` costs at `rate` a minute, to the next cent.
+pub fn cost(rate: Decimal, time: TimeDelta) -> Decimal {
+    let minutes = Decimal::from(time.num_milliseconds().max(0)) / Decimal::from(60_000);
+    (rate * minutes).round_dp_with_strategy(2, rust_decimal::RoundingStrategy::AwayFromZero)
+}

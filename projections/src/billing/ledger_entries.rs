@@ -1,0 +1,139 @@
+//! Every entry of every balance: what changed, why, and the figures after it.
+
+use chrono::{DateTime, Utc};
+use domain::billing::balance::{Balance, BalanceEvent, Entry, Figures};
+use domain::event::{DecodeError, Recorded};
+use domain::metadata::{TenantId, UserId};
+use rust_decimal::Decimal;
+use sea_orm::QueryOrder;
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{Index, IndexCreateStatement};
+
+use crate::page::{Page, Paging, page};
+use crate::projection::Projection;
+
+/// One entry.
+#[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "ledger_entries_v1")]
+pub struct Model {
+    /// The id of its event.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    pub tenant: String,
+    pub user_id: String,
+    /// `credit`, `hold`, `capture`, `release`, `refund` or `adjustment`.
+    pub kind: String,
+    /// Decimals, as text.
+    pub amount: String,
+    pub balance_after: String,
+    /// Credits change neither of these two: nothing where they have not been told.
+    pub held_after: Option<String>,
+    pub spent_after: Option<String>,
+    pub task_id: Option<String>,
+    pub lease: Option<i64>,
+    pub recharge_record_id: Option<String>,
+    pub reason: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub position: i64,
+}
+
+#[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// The projection.
+pub struct LedgerEntries;
+
+impl Projection for LedgerEntries {
+    type Entity = Entity;
+    type Row = Model;
+    type Key = String;
+    type Event = BalanceEvent;
+
+    const NAME: &'static str = "ledger_entries";
+    const TABLE: &'static str = "ledger_entries_v1";
+    const CONSUMES: &'static [&'static str] = &["balance"];
+
+    fn decode(recorded: &Recorded) -> Result<Option<BalanceEvent>, DecodeError> {
+        recorded.decode::<Balance>()
+    }
+
+    fn keys(_: &BalanceEvent, recorded: &Recorded) -> Vec<String> {
+        vec![recorded.event_id.to_string()]
+    }
+
+    fn key(row: &Model) -> String {
+        row.id.clone()
+    }
+
+    fn fold(_: Option<Model>, _: &String, event: &BalanceEvent, recorded: &Recorded) -> Option<Model> {
+        Some(match event {
+            BalanceEvent::Credited { amount, balance_after, redemption_id, .. } => Model {
+                recharge_record_id: Some(redemption_id.to_string()),
+                ..entry("credit", *amount, *balance_after, recorded)
+            },
+            BalanceEvent::Adjusted { amount, reason, after, .. } => Model {
+                reason: Some(reason.clone()),
+                ..after_all(entry("adjustment", *amount, after.balance, recorded), *after)
+            },
+            BalanceEvent::Held(of) => of_run("hold", of, recorded),
+            BalanceEvent::Captured(of) => of_run("capture", of, recorded),
+            BalanceEvent::Released(of) => of_run("release", of, recorded),
+            BalanceEvent::Refunded(of) => of_run("refund", of, recorded),
+        })
+    }
+
+    fn indexes() -> Vec<IndexCreateStatement> {
+        let name = format!("idx-{}-user-position", Self::TABLE);
+        vec![Index::create().name(name).table(Entity).col(Column::UserId).col(Column::Position).to_owned()]
+    }
+}
+
+fn entry(kind: &str, amount: Decimal, balance_after: Decimal, recorded: &Recorded) -> Model {
+    Model {
+        id: recorded.event_id.to_string(),
+        tenant: recorded.tenant.to_string(),
+        user_id: recorded.aggregate_id.to_string(),
+        kind: kind.to_owned(),
+        amount: amount.to_string(),
+        balance_after: balance_after.to_string(),
+        held_after: None,
+        spent_after: None,
+        task_id: None,
+        lease: None,
+        recharge_record_id: None,
+        reason: None,
+        created_at: recorded.recorded_at,
+        position: recorded.position.cast_signed(),
+    }
+}
+
+fn after_all(row: Model, after: Figures) -> Model {
+    Model { held_after: Some(after.held.to_string()), spent_after: Some(after.spent.to_string()), ..row }
+}
+
+fn of_run(kind: &str, of: &Entry, recorded: &Recorded) -> Model {
+    Model {
+        task_id: Some(of.run.task_id.to_string()),
+        lease: Some(i64::from(of.run.lease)),
+        ..after_all(entry(kind, of.amount, of.after.balance, recorded), of.after)
+    }
+}
+
+/// The entries of one user, newest first.
+///
+/// # Errors
+/// What the database said.
+pub async fn list(
+    db: &impl ConnectionTrait,
+    tenant: TenantId,
+    user: UserId,
+    paging: Paging,
+) -> Result<Page<Model>, DbErr> {
+    let select = Entity::find()
+        .filter(Column::Tenant.eq(tenant.to_string()))
+        .filter(Column::UserId.eq(user.to_string()))
+        .order_by_desc(Column::Position);
+    page(db, select, paging).await
+}

@@ -1,0 +1,211 @@
+//! Tasks as their owners list them, and the line that servers are given tasks from.
+
+mod query;
+
+use chrono::{DateTime, Utc};
+use domain::compute::scheduling::Needs;
+use domain::compute::task::{Task, TaskEvent, TaskStatus};
+use domain::event::{DecodeError, Recorded};
+use rust_decimal::Decimal;
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{Index, IndexCreateStatement};
+
+use crate::projection::Projection;
+
+pub use query::{SortBy, Wanted, find, list, running_on, waiting};
+
+/// One task.
+#[derive(Debug, Clone, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "tasks_v1")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    pub tenant: String,
+    pub user_id: String,
+    pub title: String,
+    pub description: Option<String>,
+    pub task_type: String,
+    /// `pending`, `running`, `completed`, `failed`, `cancelled` or `timed_out`.
+    pub status: String,
+    /// Percent.
+    pub progress: f64,
+    pub priority: i64,
+    /// The server that it runs on, or ran on last.
+    #[sea_orm(indexed)]
+    pub gpu_server_id: Option<String>,
+    pub lease: i64,
+    /// What it needs: GPUs, and memory in GB as text.
+    pub gpus: i64,
+    pub memory_gb: String,
+    /// JSON.
+    pub config: String,
+    /// JSON.
+    pub result: Option<String>,
+    pub error_message: Option<String>,
+    /// Decimal, as text.
+    pub cost: String,
+    /// Minutes.
+    pub estimated_duration: Option<i64>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub completed_at: Option<DateTime<Utc>>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+    /// Its place in line among those of its priority: the event that put it there.
+    pub queued: i64,
+    /// Position of the event that made the row: a stable order.
+    #[sea_orm(indexed)]
+    pub position: i64,
+}
+
+#[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Model {
+    /// What it needs of a server.
+    pub fn needs(&self) -> Needs {
+        Needs {
+            gpus: u32::try_from(self.gpus).unwrap_or_default(),
+            memory_gb: self.memory_gb.parse().unwrap_or_default(),
+        }
+    }
+}
+
+/// The projection.
+pub struct Tasks;
+
+impl Projection for Tasks {
+    type Entity = Entity;
+    type Row = Model;
+    type Key = String;
+    type Event = TaskEvent;
+
+    const NAME: &'static str = "tasks";
+    const TABLE: &'static str = "tasks_v1";
+    const CONSUMES: &'static [&'static str] = &["task"];
+
+    fn decode(recorded: &Recorded) -> Result<Option<TaskEvent>, DecodeError> {
+        recorded.decode::<Task>()
+    }
+
+    fn keys(_: &TaskEvent, recorded: &Recorded) -> Vec<String> {
+        vec![recorded.aggregate_id.to_string()]
+    }
+
+    fn key(row: &Model) -> String {
+        row.id.clone()
+    }
+
+    fn fold(row: Option<Model>, key: &String, event: &TaskEvent, recorded: &Recorded) -> Option<Model> {
+        match (row, event) {
+            (_, TaskEvent::Submitted { .. }) => submitted(key, event, recorded),
+            (Some(row), event) => moved(row, event, recorded),
+            (None, _) => None,
+        }
+    }
+
+    /// Lists are read along an index that holds all that filters look at, so that only the rows of the page are read.
+    fn indexes() -> Vec<IndexCreateStatement> {
+        use Column::{Position, Priority, Queued, Status, TaskType, Tenant, UpdatedAt, UserId};
+        let of = |name: &str, columns: &[Column]| {
+            let mut index = Index::create();
+            index.name(format!("idx-{}-{name}", Self::TABLE)).table(Entity);
+            for column in columns {
+                index.col(*column);
+            }
+            index
+        };
+        vec![
+            of("user", &[UserId, Position, Status, TaskType]),
+            of("user-updated", &[UserId, UpdatedAt, Position, Status, TaskType]),
+            of("user-priority", &[UserId, Priority, Position, Status, TaskType]),
+            of("user-status", &[UserId, Status, Position, TaskType]),
+            of("user-status-updated", &[UserId, Status, UpdatedAt, Position, TaskType]),
+            of("user-status-priority", &[UserId, Status, Priority, Position, TaskType]),
+            of("line", &[Tenant, Status, Priority, Queued]),
+        ]
+    }
+}
+
+fn submitted(key: &str, event: &TaskEvent, recorded: &Recorded) -> Option<Model> {
+    let TaskEvent::Submitted { owner, request, needs, .. } = event else { return None };
+    Some(Model {
+        id: key.to_owned(),
+        tenant: recorded.tenant.to_string(),
+        user_id: owner.to_string(),
+        title: request.title.clone(),
+        description: request.description.clone(),
+        task_type: request.task_type.clone(),
+        status: TaskStatus::Pending.as_str().to_owned(),
+        progress: 0.0,
+        priority: i64::from(request.priority),
+        gpu_server_id: None,
+        lease: 0,
+        gpus: i64::from(needs.gpus),
+        memory_gb: needs.memory_gb.to_string(),
+        config: request.config.to_string(),
+        result: None,
+        error_message: None,
+        cost: Decimal::ZERO.to_string(),
+        estimated_duration: request.estimated_minutes.map(i64::from),
+        started_at: None,
+        completed_at: None,
+        created_at: recorded.recorded_at,
+        updated_at: recorded.recorded_at,
+        queued: recorded.position.cast_signed(),
+        position: recorded.position.cast_signed(),
+    })
+}
+
+fn moved(row: Model, event: &TaskEvent, recorded: &Recorded) -> Option<Model> {
+    let at = recorded.recorded_at;
+    let row = Model { updated_at: at, ..row };
+    let over = |status: TaskStatus| Model { status: status.as_str().to_owned(), completed_at: Some(at), ..row.clone() };
+    Some(match event {
+        // The first event of a stream is folded without a row.
+        TaskEvent::Submitted { .. } => row,
+        TaskEvent::Leased { server_id, lease, .. } => Model {
+            status: TaskStatus::Leased.as_str().to_owned(),
+            gpu_server_id: Some(server_id.to_string()),
+            lease: i64::from(*lease),
+            progress: 0.0,
+            ..row
+        },
+        TaskEvent::Started { at, .. } => Model { started_at: Some(*at), ..row },
+        TaskEvent::Progressed { progress, .. } => Model { progress: *progress, ..row },
+        TaskEvent::Requeued { .. } => pending(row),
+        TaskEvent::Completed { result, cost, .. } => Model {
+            progress: 100.0,
+            result: Some(result.to_string()),
+            cost: cost.to_string(),
+            ..over(TaskStatus::Completed)
+        },
+        TaskEvent::Failed { error, .. } => Model { error_message: Some(error.clone()), ..over(TaskStatus::Failed) },
+        TaskEvent::Stopped { cost, .. } => Model {
+            error_message: Some("insufficient balance".to_owned()),
+            cost: cost.to_string(),
+            ..over(TaskStatus::Failed)
+        },
+        TaskEvent::TimedOut { cost, .. } => Model { cost: cost.to_string(), ..over(TaskStatus::TimedOut) },
+        TaskEvent::Cancelled { cost, .. } => Model { cost: cost.to_string(), ..over(TaskStatus::Cancelled) },
+        TaskEvent::Retried { .. } => Model {
+            queued: recorded.position.cast_signed(),
+            cost: Decimal::ZERO.to_string(),
+            error_message: None,
+            completed_at: None,
+            ..pending(row)
+        },
+        TaskEvent::Deleted { .. } => return None,
+    })
+}
+
+fn pending(row: Model) -> Model {
+    Model {
+        status: TaskStatus::Pending.as_str().to_owned(),
+        gpu_server_id: None,
+        progress: 0.0,
+        started_at: None,
+        ..row
+    }
+}

@@ -1,0 +1,147 @@
+//! Reports over MQTT, through a real broker.
+
+use std::time::Duration;
+
+use api::config::{BatterySettings, Config, MqttSettings, Switch};
+use api::surface::Surface;
+use chrono::{TimeDelta, Utc};
+use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
+use serde_json::{Value, json};
+use tests::broker::Broker;
+use tests::fresh_id;
+use tests::postgres::Database;
+use tests::server::{Client, TestServer, settings};
+use uuid::Uuid;
+
+use super::devices::device;
+
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+fn listening_to(broker: &Broker, trusted: Switch) -> Config {
+    let mqtt = MqttSettings {
+        broker: broker.address(),
+        username: None,
+        password: None,
+        client_id: "corelog".to_owned(),
+        trusted,
+    };
+    Config { battery: BatterySettings { mqtt: Some(mqtt), ..BatterySettings::default() }, ..settings() }
+}
+
+/// Publishes messages, and returns when the broker has acknowledged all of them.
+async fn publish(broker: &Broker, retain: bool, messages: &[(&str, Value)]) {
+    let options = MqttOptions::new(fresh_id().to_string(), "127.0.0.1", broker.port());
+    let (client, mut events) = AsyncClient::new(options, messages.len().max(1));
+    for (device, message) in messages {
+        let topic = format!("corelog/devices/{device}/battery");
+        client.publish(topic, QoS::AtLeastOnce, retain, message.to_string()).await.unwrap();
+    }
+    let mut acknowledged = 0;
+    let all = async {
+        while acknowledged < messages.len() {
+            if let Event::Incoming(Packet::PubAck(_)) = events.poll().await.unwrap() {
+                acknowledged += 1;
+            }
+        }
+    };
+    tokio::time::timeout(WAIT_MAX, all).await.unwrap();
+}
+
+/// Publishes again and again until the level is the latest one: nobody says when the server has subscribed.
+async fn publish_until_seen(server: &TestServer, broker: &Broker, id: &str, message: &Value) {
+    let seen = async {
+        loop {
+            publish(broker, false, &[(id, message.clone())]).await;
+            let seen = server.readings().latest(id.parse::<Uuid>().unwrap()).await.unwrap();
+            if seen.is_some_and(|latest| json!(latest.reading.level) == message["battery_level"]) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(WAIT_MAX, seen).await.expect("a report over MQTT never arrives");
+}
+
+async fn levels(owner: &Client, id: &str) -> Vec<u64> {
+    let now = commands::Clock::system().now();
+    let time = |at: chrono::DateTime<Utc>| at.format("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let (from, to) = (time(now - TimeDelta::days(1)), time(now + TimeDelta::seconds(1)));
+    let history = owner.get(&format!("/api/v1/battery/history/{id}?start_time={from}&end_time={to}")).await.expect(200);
+    history.at("/data").as_array().unwrap().iter().map(|data| data["battery_level"].as_u64().unwrap()).collect()
+}
+
+fn minutes_ago(minutes: i64) -> Value {
+    json!(commands::Clock::system().now() - TimeDelta::minutes(minutes))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn devices_report_through_a_broker_with_their_tokens() {
+    let mut broker = Broker::start();
+    let server = TestServer::start_with(listening_to(&broker, Switch::Off)).await;
+    let owner = server.user(Surface::Zinnia);
+    let ((id, key), (other, other_key)) = (device(&owner, "hall").await, device(&owner, "attic").await);
+    let first = json!({ "token": key, "battery_level": 70, "temperature": 20.5, "recorded_at": minutes_ago(50) });
+    publish_until_seen(&server, &broker, &id, &first).await;
+    assert_eq!(owner.get(&format!("/api/v1/devices/{id}")).await.expect(200).at("/data/status"), "online");
+    let wrong = [
+        json!({ "battery_level": 1, "recorded_at": minutes_ago(1) }),
+        json!({ "token": other_key, "battery_level": 2, "recorded_at": minutes_ago(2) }),
+        json!({ "token": "zn_live_x", "battery_level": 3, "recorded_at": minutes_ago(3) }),
+        json!({ "token": key, "battery_level": 101, "recorded_at": minutes_ago(4) }),
+        json!({ "token": key, "battery_level": 5, "recorded_at": minutes_ago(-60) }),
+        json!({ "token": key, "data": [] }),
+        json!({ "token": 7 }),
+        json!("nonsense"),
+    ];
+    let wrong: Vec<(&str, Value)> = wrong.into_iter().map(|message| (&*id, message)).collect();
+    publish(&broker, false, &wrong).await;
+    publish(&broker, false, &[("nonsense", json!({ "token": key, "battery_level": 6 }))]).await;
+    let batch = json!({ "api_key": key, "data": [{ "battery_level": 60, "recorded_at": minutes_ago(20) },
+        { "battery_level": 59, "recorded_at": minutes_ago(10) }] });
+    publish(&broker, false, &[(&id, batch)]).await;
+    // The broker goes away and comes back with nothing remembered: it is subscribed to again.
+    broker.restart();
+    let last = json!({ "token": key, "battery_level": 58, "recorded_at": minutes_ago(0) });
+    publish_until_seen(&server, &broker, &id, &last).await;
+    assert_eq!(levels(&owner, &id).await, [58, 59, 60, 70]);
+    assert_eq!(levels(&owner, &other).await, [0; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trusted_broker_vouches_for_its_devices() {
+    let broker = Broker::start();
+    let server = TestServer::start_with(listening_to(&broker, Switch::On)).await;
+    let owner = server.user(Surface::Zinnia);
+    let ((id, _), (disabled, _)) = (device(&owner, "hall").await, device(&owner, "attic").await);
+    owner.put(&format!("/api/v1/devices/{disabled}"), json!({ "status": "disabled" })).await.expect(200);
+    let report = |level: u8, ago| json!({ "battery_level": level, "recorded_at": minutes_ago(ago) });
+    publish(&broker, false, &[(&disabled, report(9, 5)), (&fresh_id().to_string(), report(8, 5))]).await;
+    publish_until_seen(&server, &broker, &id, &report(70, 5)).await;
+    assert_eq!(levels(&owner, &disabled).await, [0; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_while_the_server_is_away_comes_when_it_is_back() {
+    let (broker, database) = (Broker::start(), Database::create().await);
+    let config = Config {
+        database_url: Some(database.url()),
+        secret_key: Some("7".repeat(64)),
+        ..listening_to(&broker, Switch::Off)
+    };
+    let server = TestServer::start_with(config.clone()).await;
+    let (id, key) = device(&server.user(Surface::Zinnia), "hall").await;
+    let report = |level: u8, ago| json!({ "token": key, "battery_level": level, "recorded_at": minutes_ago(ago) });
+    publish_until_seen(&server, &broker, &id, &report(70, 30)).await;
+    drop(server);
+    publish(&broker, false, &[(&id, report(60, 20)), (&id, report(50, 10))]).await;
+    // One that was left behind long ago says nothing about now unless it says when it was true.
+    publish(&broker, true, &[(&id, json!({ "token": key, "battery_level": 1 }))]).await;
+    let server = TestServer::start_with(config).await;
+    let arrived = async {
+        while server.readings().last_arrival().await.unwrap() < 3 {
+            server.readings().grown(server.readings().last_arrival().await.unwrap()).await;
+        }
+    };
+    tokio::time::timeout(WAIT_MAX, arrived).await.expect("what was sent meanwhile never comes");
+    let latest = server.readings().latest(id.parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!(latest.reading.level, 50);
+}
