@@ -71,7 +71,7 @@ pub async fn listen(broker: Broker, inbox: Arc<dyn Inbox>, mut leading: watch::R
 /// Waits until another server leads. Where nobody competes, that never happens.
 async fn lost(leading: &mut watch::Receiver<bool>) {
     if leading.wait_for(|leading| !*leading).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
