@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use domain::metadata::TenantId;
-use projections::billing::recharge_codes::{self, CodeStatus};
+use domain::metadata::{TenantId, UserId};
+use projections::compute::tasks::{self, SortBy, Wanted};
 use projections::{Paging, ReadModels};
 use sea_orm::ConnectionTrait;
 use tests::engine::Engine;
+use tests::fresh_id;
 
 use crate::measure::{Load, runtime};
 use crate::settings::Settings;
@@ -57,43 +58,59 @@ impl List<'_> {
 async fn pages(engine: Engine, settings: &Settings, table: &mut Table) {
     let store = Store::open(engine).await;
     let models = &store.storage.models;
-    fill_codes(engine, models, settings.rows).await;
-    let mut codes = List { engine, name: "recharge codes", rows: settings.rows, settings, table };
-    for (page, status, number) in [
-        ("first", None, 1),
-        ("hundredth", None, 100),
-        ("first of those used (a tenth)", Some(CodeStatus::Used), 1),
-        ("first of those active", Some(CodeStatus::Active), 1),
+    // All of one user: nothing is easier to read for being few of many.
+    let user = UserId(fresh_id());
+    fill_tasks(engine, models, user, settings.rows).await;
+    let mut tasks = List { engine, name: "tasks of a user", rows: settings.rows, settings, table };
+    let (completed, of_type) = (Some("completed"), Some("rendering".to_owned()));
+    let all = Wanted::default;
+    for (page, wanted, number) in [
+        ("first", all(), 1),
+        ("hundredth", all(), 100),
+        ("in the middle", all(), settings.rows / 40),
+        ("last", all(), settings.rows / 20),
+        ("first by priority", Wanted { sort_by: SortBy::Priority, ..all() }, 1),
+        ("first of those completed", Wanted { status: completed, ..all() }, 1),
+        (
+            "first of a type completed, by change",
+            Wanted { status: completed, task_type: of_type, sort_by: SortBy::Updated, ..all() },
+            1,
+        ),
     ] {
         let paging = Paging::new(Some(number), Some(20), 20, 100);
-        codes
+        tasks
             .page(page, async || {
-                let now = chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap();
-                let found = recharge_codes::list(&models.read, TenantId::DEFAULT, status, now, paging).await.unwrap();
+                let found = tasks::list(&models.read, TenantId::DEFAULT, user, &wanted, paging).await.unwrap();
                 assert_eq!(found.rows.len(), 20);
             })
             .await;
     }
 }
 
-/// Rows as the projection leaves them, made by the database, which takes seconds where a log of them takes minutes.
-async fn fill_codes(engine: Engine, models: &ReadModels, rows: u64) {
-    let (numbers, hex) = match engine {
+/// Rows as the projections leave them, made by the database, which takes seconds where a log of them takes minutes.
+async fn fill_tasks(engine: Engine, models: &ReadModels, user: UserId, rows: u64) {
+    let (numbers, moment) = match engine {
         Engine::Sqlite => (
             format!("WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {rows})"),
-            "hex(randomblob(32))",
+            "strftime('%Y-%m-%dT%H:%M:%S+00:00', 1750000000 + n * 10, 'unixepoch')",
         ),
         Engine::Postgres => {
-            (format!("WITH numbers (n) AS (SELECT generate_series(1, {rows}))"), "md5(n::text) || md5((n + 1)::text)")
+            (format!("WITH numbers (n) AS (SELECT generate_series(1, {rows}))"), "to_timestamp(1750000000 + n * 10)")
         }
     };
-    let (tenant, time) = (TenantId::DEFAULT, "'2026-01-31T12:00:00+00:00'");
-    let sql = format!(
-        "{numbers} INSERT INTO recharge_codes_v1 (id, code_id, tenant, prefix, amount, max_uses, used_count, is_active, \
-         created_by, created_at, updated_at, position) SELECT {hex}, {hex}, '{tenant}', 'OWL-2222', '10', 1, \
-         CASE WHEN n % 10 = 0 THEN 1 ELSE 0 END, TRUE, {hex}, {time}, {time}, n FROM numbers"
+    let tenant = TenantId::DEFAULT;
+    let status = "CASE WHEN n % 10 = 0 THEN 'failed' WHEN n % 1000 = 1 THEN 'pending' ELSE 'completed' END";
+    let kind = "CASE WHEN n % 3 = 0 THEN 'rendering' ELSE 'training' END";
+    let tasks = format!(
+        "{numbers} INSERT INTO tasks_v1 (id, tenant, user_id, title, task_type, status, progress, priority, lease, gpus, \
+         memory_gb, config, cost, created_at, updated_at, queued, position) \
+         SELECT 'task-' || n, '{tenant}', '{user}', 'Task ' || n, {kind}, {status}, 100, n % 5, 1, 1, \
+         '8', '{{\"command\": [\"true\"]}}', '1.50', {moment}, {moment}, n, n FROM numbers"
     );
-    let sql = if engine == Engine::Postgres { sql.replace(time, &format!("{time}::timestamptz")) } else { sql };
-    models.write.execute_unprepared(&sql).await.unwrap();
-    models.write.execute_unprepared("ANALYZE").await.unwrap();
+    let counts = "INSERT INTO task_counts_v1 (id, tenant, user_id, status, task_type, tasks) \
+                  SELECT user_id || '/' || status || '/' || task_type, tenant, user_id, status, task_type, COUNT(*) \
+                  FROM tasks_v1 GROUP BY tenant, user_id, status, task_type";
+    for sql in [&*tasks, counts, "ANALYZE"] {
+        models.write.execute_unprepared(sql).await.unwrap();
+    }
 }
