@@ -8,6 +8,7 @@ pub(crate) fn sentence(alert_type: AlertType, value: f64) -> String {
         AlertType::LowBattery => format!("设备电量低: {value:.0}%"),
         AlertType::CriticalBattery => format!("设备电量临界: {value:.0}%"),
         AlertType::HighTemperature => format!("设备温度过高: {value:.1}°C"),
+        AlertType::DeviceOffline if value < 1.0 => "设备离线: 未上报已有不到 1 分钟".to_owned(),
         AlertType::DeviceOffline => format!("设备离线: 已 {value:.0} 分钟未上报"),
         AlertType::RapidDrain => format!("设备电量下降过快: 一小时内下降 {value:.0}%"),
     }
