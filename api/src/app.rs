@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use commands::gateways::fleet::Fleet;
+use commands::gateways::log_lines::{ActionProgress, LineQueue, LogLines};
 use commands::gateways::market::MarketData;
+use commands::gateways::notifications::Outside;
 use commands::gateways::readings::BatteryReadings;
 use commands::{Clock, CommandBus, CommandContext, CommandError, Readers, Receipt, Turns};
 use domain::aggregate::Decider;
@@ -18,7 +20,9 @@ use crate::error::ApiError;
 use crate::limits::Limits;
 use crate::request::RequestContext;
 use crate::secrets::Secrets;
+use crate::zinnia::code_limits::CodeLimits;
 use crate::zinnia::known_devices::KnownDevices;
+use crate::zinnia::live::LiveFeed;
 use crate::zinnia::token_usage::TokenUsage;
 
 /// The state of the router.
@@ -32,18 +36,28 @@ pub struct Server {
     pub models: ReadModels,
     pub past: PastLists,
     pub market: Arc<dyn MarketData>,
+    pub readings: Arc<dyn BatteryReadings>,
     /// What the agents of GPU servers last said.
     pub fleet: Arc<Fleet>,
     /// Of users who submit tasks: their limits are looked up in turn.
     pub submissions: Turns,
-    pub readings: Arc<dyn BatteryReadings>,
+    /// Log lines that were kept.
+    pub log_lines: Arc<dyn LogLines>,
+    /// Where new ones are handed in.
+    pub line_queue: LineQueue,
+    /// How far events have become lines that say who did what.
+    pub actions: ActionProgress,
     pub statuses: watch::Receiver<Arc<Statuses>>,
     pub secrets: Secrets,
     pub tokens: Tokens,
     pub sessions: OpenSessions,
     pub limits: Limits,
     pub devices: KnownDevices,
+    pub live: LiveFeed,
+    /// Calls addresses that users name.
+    pub outside: Outside,
     pub token_usage: TokenUsage,
+    pub code_limits: CodeLimits,
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
 }
 
@@ -115,7 +129,7 @@ impl Server {
         command: A::Command,
     ) -> Result<Receipt<A>, ApiError> {
         let receipt = self.bus.execute::<A>(id, command, &request.command()).await?;
-        request.reached(receipt.position);
+        request.note(id, &receipt)?;
         Ok(receipt)
     }
 
@@ -136,7 +150,7 @@ impl Server {
         context: CommandContext,
     ) -> Result<Receipt<A>, ApiError> {
         let receipt = self.bus.execute::<A>(id, command, &context).await?;
-        request.reached(receipt.position);
+        request.note(id, &receipt)?;
         self.settled(request).await;
         Ok(receipt)
     }

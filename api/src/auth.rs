@@ -6,17 +6,21 @@
 
 pub(crate) mod cookies;
 pub(crate) mod first_start;
+pub(crate) mod own_account;
 pub(crate) mod passwords;
 mod permission;
+pub(crate) mod recaptcha;
 pub(crate) mod registration;
 mod sessions;
 pub(crate) mod sign_in;
 mod tokens;
+pub(crate) mod verification;
 
 use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
+use domain::identity::plan::Plan;
 use domain::identity::role::Role;
 use domain::metadata::{TenantId, UserId};
 use uuid::Uuid;
@@ -28,7 +32,7 @@ use crate::surface::Surface;
 
 pub use permission::{Full, Permitted, Read, module};
 pub use sessions::OpenSessions;
-pub use tokens::{Grant, TokenKind, Tokens};
+pub use tokens::{Claims, Grant, TokenKind, Tokens};
 
 /// A user who has shown a valid token of an open session.
 #[derive(Debug, Clone)]
@@ -36,6 +40,9 @@ pub struct AuthUser {
     pub id: UserId,
     pub tenant: TenantId,
     pub role: Role,
+    pub plan: Plan,
+    /// The customer whose person the user is.
+    pub customer_id: Option<i64>,
     pub session: Uuid,
 }
 
@@ -144,6 +151,12 @@ impl Caller {
     /// Whether the user runs the installation.
     pub fn installs(&self) -> bool {
         self.user.role == Role::Owner && self.user.tenant == TenantId::DEFAULT
+    }
+
+    /// The customers whose machines and deals alone the user sees: one, or none, for the people of a customer. None for
+    /// everybody else, whom this does not restrict.
+    pub fn only_of(&self) -> Option<&[i64]> {
+        self.user.role.belongs_to_a_customer().then_some(self.user.customer_id.as_slice())
     }
 }
 

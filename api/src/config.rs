@@ -1,19 +1,32 @@
 //! All settings: `corelog.toml`, then `CORELOG_*` variables. Each is described in `corelog.example.toml`.
 
 mod agents;
+mod alerts;
 mod battery;
+mod live;
+mod mail;
 mod miners;
+mod plans;
+mod registration;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::log_lines::LogLineSettings;
+
 pub use agents::AgentSettings;
+pub use alerts::AlertSettings;
 pub use battery::{BatterySettings, MqttSettings};
+pub use live::LiveSettings;
+pub use mail::MailSettings;
 pub use miners::MinerSettings;
+pub use plans::PlanSettings;
+pub use registration::RegistrationSettings;
 
 /// On or off, as words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,15 +65,25 @@ pub struct Config {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin_password: Option<String>,
     pub rate_limits: Switch,
+    /// `CORELOG_PLANS__FREE_PER_HOUR` and the like.
+    pub plans: PlanSettings,
+    /// Networks of proxies that are believed when they say for whom a request is.
+    pub trusted_proxies: Vec<IpNet>,
     pub mode: Mode,
     /// A filter like `info` or `corelog=debug,info`.
     pub log: String,
     pub log_format: LogFormat,
     /// `CORELOG_MINERS__READ_EVERY_MS` and the like.
     pub miners: MinerSettings,
+    pub mail: MailSettings,
+    pub registration: RegistrationSettings,
+    pub alerts: AlertSettings,
+    pub live: LiveSettings,
+    pub battery: BatterySettings,
     /// `CORELOG_AGENTS__HEARTBEAT_MS` and the like.
     pub agents: AgentSettings,
-    pub battery: BatterySettings,
+    /// How long log lines are kept.
+    pub log_lines: LogLineSettings,
 }
 
 /// How log lines look.
@@ -81,12 +104,19 @@ impl Default for Config {
             admin_email: "admin@corelog.local".to_owned(),
             admin_password: None,
             rate_limits: Switch::On,
+            plans: PlanSettings::default(),
+            trusted_proxies: Vec::new(),
             mode: Mode::Development,
             log: "info".to_owned(),
             log_format: LogFormat::Text,
             miners: MinerSettings::default(),
-            agents: AgentSettings::default(),
+            mail: MailSettings::default(),
+            registration: RegistrationSettings::default(),
+            alerts: AlertSettings::default(),
+            live: LiveSettings::default(),
             battery: BatterySettings::default(),
+            agents: AgentSettings::default(),
+            log_lines: LogLineSettings::default(),
         }
     }
 }
@@ -135,14 +165,26 @@ impl Config {
         if self.admin_password.as_deref().is_some_and(|password| password.chars().count() < 8) {
             return wrong("admin_password", "must have at least 8 characters");
         }
+        if let Some((setting, why)) = self.plans.wrong() {
+            return wrong(&format!("plans__{setting}"), why);
+        }
         if let Some((setting, why)) = self.miners.wrong() {
             return wrong(&format!("miners__{setting}"), why);
+        }
+        if let Some((setting, why)) = self.mail.wrong() {
+            return wrong(&format!("mail__{setting}"), why);
+        }
+        if let Some((setting, why)) = self.registration.wrong() {
+            return wrong(&format!("registration__{setting}"), why);
+        }
+        if let Some((setting, why)) = self.battery.wrong() {
+            return wrong(&format!("battery__{setting}"), why);
         }
         if let Some((setting, why)) = self.agents.wrong() {
             return wrong(&format!("agents__{setting}"), why);
         }
-        if let Some((setting, why)) = self.battery.wrong() {
-            return wrong(&format!("battery__{setting}"), why);
+        if let Some((setting, why)) = self.log_lines.wrong() {
+            return wrong(&format!("log_lines__{setting}"), why);
         }
         if self.log.parse::<tracing_subscriber::EnvFilter>().is_err() {
             return wrong("log", "is not a log filter such as `info`");
@@ -150,16 +192,21 @@ impl Config {
         Ok(self)
     }
 
-    /// The settings as TOML, secrets masked.
+    /// The settings as JSON, secrets masked.
     ///
     /// # Errors
-    /// When a value cannot be written as TOML.
+    /// When a value cannot be written as JSON.
     pub fn shown(&self) -> Result<String, serde_json::Error> {
         let masked = |secret: &Option<String>| secret.as_ref().map(|_| "(set)".to_owned());
         let shown = Self {
             secret_key: masked(&self.secret_key),
             admin_password: masked(&self.admin_password),
             miners: MinerSettings { password: masked(&self.miners.password), ..self.miners.clone() },
+            mail: MailSettings { smtp_url: self.mail.smtp_url.as_deref().map(without_password), ..self.mail.clone() },
+            registration: RegistrationSettings {
+                recaptcha_secret: masked(&self.registration.recaptcha_secret),
+                ..self.registration.clone()
+            },
             battery: self.battery.masked(),
             database_url: self.database_url.as_deref().map(without_password),
             ..self.clone()

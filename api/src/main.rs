@@ -1,5 +1,6 @@
 //! The binary `corelog`.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use api::agent::{self, AgentArguments};
 use api::cli::{self, HistoryCommand, ImportArguments};
 use api::config::{Config, LogFormat};
+use api::log_lines::SystemLines;
 use api::market;
 use api::server::Running;
 use clap::{Parser, Subcommand};
@@ -15,6 +17,8 @@ use domain::trading::candle::{BadSymbol, UnknownTimeframe};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// A subcommand about history came to no result: 1 would mean that something was found.
 const TROUBLE: u8 = 2;
@@ -96,7 +100,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, String> {
 }
 
 async fn history(command: HistoryCommand, config: &Config) -> Result<ExitCode, String> {
-    write_logs(config);
+    write_logs(config, None);
     let outcome = cli::run(command, config, &mut std::io::stdout()).await;
     Ok(outcome.unwrap_or_else(|sentence| {
         complain(&sentence);
@@ -105,9 +109,11 @@ async fn history(command: HistoryCommand, config: &Config) -> Result<ExitCode, S
 }
 
 async fn serve(config: Config) -> Result<ExitCode, String> {
-    write_logs(&config);
+    let system_lines = SystemLines::default();
+    write_logs(&config, Some(system_lines.clone()));
     let listen = config.listen;
     let running = Running::start(config, Clock::system()).await.map_err(|error| error.to_string())?;
+    system_lines.connect(running.app().line_queue.clone(), Clock::system());
     let listener = TcpListener::bind(listen).await;
     let listener =
         listener.map_err(|error| format!("the setting listen (CORELOG_LISTEN) {listen} cannot be used: {error}"))?;
@@ -137,7 +143,7 @@ async fn serve(config: Config) -> Result<ExitCode, String> {
 }
 
 async fn serve_tasks(arguments: AgentArguments, config: &Config) -> Result<ExitCode, String> {
-    write_logs(config);
+    write_logs(config, None);
     let (stopping, stopped) = tokio::sync::watch::channel(false);
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     tokio::spawn(async move {
@@ -148,12 +154,15 @@ async fn serve_tasks(arguments: AgentArguments, config: &Config) -> Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-fn write_logs(config: &Config) {
+/// Log lines go to standard error, and those of a server to their table as well.
+fn write_logs(config: &Config, system_lines: Option<SystemLines>) {
     let filter = EnvFilter::try_new(&config.log).unwrap_or_default();
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::registry().with(filter).with(system_lines);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = lines.with_ansi(std::io::stderr().is_terminal());
     match config.log_format {
-        LogFormat::Text => logs.init(),
-        LogFormat::Json => logs.json().init(),
+        LogFormat::Text => logs.with(lines).init(),
+        LogFormat::Json => logs.with(lines.json()).init(),
     }
 }
 

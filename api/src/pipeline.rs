@@ -1,6 +1,7 @@
 //! What happens to every request around its handler: identity, limits, idempotency, answer headers.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Instant;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
@@ -8,6 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use domain::log::CommandKey;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -15,14 +17,17 @@ use crate::app::{App, Server};
 use crate::auth::{Identity, identify};
 use crate::error::{ApiError, ErrorKind};
 use crate::extract::{self, BODY_BYTES_MAX};
-use crate::request::RequestContext;
+use crate::metrics;
+use crate::request::{RequestContext, serving};
 use crate::surface::Surface;
+use crate::zinnia::device_caller;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const POSITION: HeaderName = HeaderName::from_static("corelog-position");
 const MIN_POSITION: HeaderName = HeaderName::from_static("corelog-min-position");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const KEY_CHARS_MAX: usize = 255;
 /// Largest answer that is kept for a key.
 const ANSWER_BYTES_MAX: usize = 4 * BODY_BYTES_MAX;
@@ -36,14 +41,19 @@ pub(crate) struct Pipeline {
 
 /// The middleware of a surface.
 pub(crate) async fn serve(State(pipeline): State<Pipeline>, request: Request, next: Next) -> Response {
-    let Pipeline { app, surface } = pipeline;
-    let context =
-        RequestContext::new(request_id(&app, request.headers()), surface, peer(&request), app.clock().clone());
-    let answer = handle(&app, context.clone(), request, next).await.unwrap_or_else(IntoResponse::into_response);
+    let (Pipeline { app, surface }, began) = (pipeline, Instant::now());
+    let address = client_address(&app.config.trusted_proxies, peer(&request), request.headers());
+    let context = RequestContext::new(request_id(&app, request.headers()), surface, address, app.clock().clone());
+    let answer = serving(context.id, handle(&app, context.clone(), request, next)).await;
+    let answer = answer.unwrap_or_else(IntoResponse::into_response);
     let mut response = surface.render(answer);
+    metrics::count_request(surface, response.status(), began);
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::try_from(context.id.to_string()) {
         headers.insert(REQUEST_ID, id);
+    }
+    if let Some(standing) = context.standing() {
+        standing.write(headers);
     }
     if context.position() > 0 {
         headers.insert(POSITION, HeaderValue::from(context.position()));
@@ -63,14 +73,16 @@ async fn handle(
     let identity = identify(app, request.method(), request.headers(), context.surface).await;
     if let Identity::Known(user) = &identity {
         context = context.signed_in(user.id, user.tenant);
+        context.plan = Some(user.plan);
     }
     context.if_match = if_match(request.headers())?;
-    app.limits.check(&context, &request)?;
+    app.limits.check(&context, request.method(), request.uri().path())?;
+    context.dry_run = context.surface == Surface::Platform && dry_run(&request)?;
     if let Some(position) = min_position(request.headers())? {
         app.readers.projected(position).await?;
     }
     request.extensions_mut().insert(identity);
-    if let Some(key) = idempotency_key(&request)? {
+    if let Some(key) = idempotency_key(&request)?.filter(|_| !context.dry_run) {
         return answer_once(app, key, context, request, next).await;
     }
     request.extensions_mut().insert(context);
@@ -88,7 +100,7 @@ async fn answer_once(
     let (mut parts, body) = request.into_parts();
     let bytes = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| extract::too_large())?;
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-    let user = context.user.map(|user| user.to_string()).unwrap_or_default();
+    let user = context.user.map(|user| user.to_string()).or_else(|| device(app, &parts.headers)).unwrap_or_default();
     let asked: [&[u8]; 5] = [
         context.surface.name().as_bytes(),
         user.as_bytes(),
@@ -97,7 +109,9 @@ async fn answer_once(
         &bytes,
     ];
     let fingerprint = app.secrets.fingerprint("idempotency", &asked).to_vec();
-    let key = CommandKey { key: format!("http:{key}"), fingerprint };
+    // Devices know nothing of each other, so each has keys of its own.
+    let namespace = if context.user.is_none() && !user.is_empty() { format!("{user}/") } else { String::new() };
+    let key = CommandKey { key: format!("http:{namespace}{key}"), fingerprint };
     if let Some(kept) = app.log().command(context.tenant, &key.key).await? {
         if kept.fingerprint != key.fingerprint {
             return Err(key_reused());
@@ -109,14 +123,23 @@ async fn answer_once(
     context.key = Some(key.clone());
     parts.extensions.insert(context.clone());
     let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
-    if response.status().is_success() { keep_answer(app, &key, &context, response).await } else { Ok(response) }
+    let done = response.status().is_success() || response.status().is_redirection();
+    if done { keep_answer(app, &key, &context, response).await } else { Ok(response) }
+}
+
+/// Whatever a device that calls for itself shows, hashed.
+fn device(server: &Server, headers: &HeaderMap) -> Option<String> {
+    let shown = device_caller::shown(headers)?;
+    let hash = server.secrets.fingerprint("idempotency-device", &[shown.as_bytes()]);
+    Some(data_encoding::HEXLOWER.encode(&hash[..16]))
 }
 
 /// An answer as it is kept, sealed, under its key.
 #[derive(Serialize, Deserialize)]
 struct KeptAnswer {
     status: u16,
-    content_type: Option<String>,
+    /// Those that the handler set: the type of the body, cookies, where to go on.
+    headers: Vec<(String, Vec<u8>)>,
     position: u64,
     version: u64,
     body: Vec<u8>,
@@ -130,10 +153,10 @@ async fn keep_answer(
 ) -> Result<Response, ApiError> {
     let (parts, body) = response.into_parts();
     let bytes = to_bytes(body, ANSWER_BYTES_MAX).await.map_err(|error| ApiError::internal(&error))?;
-    let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let headers = parts.headers.iter().filter(|(name, _)| *name != header::CONTENT_LENGTH);
     let kept = KeptAnswer {
         status: parts.status.as_u16(),
-        content_type,
+        headers: headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect(),
         position: context.position(),
         version: context.etag().unwrap_or(0),
         body: bytes.to_vec(),
@@ -155,13 +178,14 @@ fn first_answer(
     context.reached(kept.position);
     context.version(kept.version);
     let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::OK);
-    let mut response = (status, kept.body).into_response();
+    let mut response = (status, Body::from(kept.body)).into_response();
     let headers = response.headers_mut();
+    for (name, value) in kept.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            headers.append(name, value);
+        }
+    }
     headers.insert(REPLAYED, HeaderValue::from_static("true"));
-    match kept.content_type.and_then(|value| HeaderValue::try_from(value).ok()) {
-        Some(value) => headers.insert(header::CONTENT_TYPE, value),
-        None => headers.remove(header::CONTENT_TYPE),
-    };
     Ok(response)
 }
 
@@ -180,6 +204,14 @@ fn idempotency_key(request: &Request) -> Result<Option<String>, ApiError> {
         Ok(key) if !key.is_empty() && key.len() <= KEY_CHARS_MAX => Ok(Some(key.to_owned())),
         _ => Err(ApiError::field("Idempotency-Key", format!("must have 1 to {KEY_CHARS_MAX} visible characters"))),
     }
+}
+
+/// Whether only to say what would be done.
+fn dry_run(request: &Request) -> Result<bool, ApiError> {
+    let query = form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
+    let asked = query.filter(|(name, _)| name == "dry_run").last();
+    let asked = asked.map(|(_, value)| value.parse()).transpose();
+    asked.map(Option::unwrap_or_default).map_err(|_| ApiError::field("dry_run", "must be true or false"))
 }
 
 fn if_match(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
@@ -207,4 +239,40 @@ fn request_id(server: &Server, headers: &HeaderMap) -> Uuid {
 fn peer(request: &Request) -> IpAddr {
     let connection = request.extensions().get::<ConnectInfo<SocketAddr>>();
     connection.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip())
+}
+
+/// For whom a request is: proxies that are trusted say it, the nearest last; the first that is not trusted counts.
+fn client_address(trusted: &[IpNet], peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
+    let lines = headers.get_all(FORWARDED_FOR).iter().rev().map(|line| line.to_str().unwrap_or_default());
+    let named = lines.flat_map(|line| line.rsplit(',')).map(|text| text.trim().parse::<IpAddr>());
+    let mut client = peer;
+    for address in named {
+        match address {
+            Ok(address) if is_trusted(client) => client = address,
+            _ => break,
+        }
+    }
+    client
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        let trusted = ["127.0.0.1/32".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let client = |peer: &str, forwarded: &str| {
+            let headers = HeaderMap::from_iter([(FORWARDED_FOR, forwarded.parse().unwrap())]);
+            client_address(&trusted, address(peer), &headers)
+        };
+        assert_eq!(client("127.0.0.1", "203.0.113.9"), address("203.0.113.9"));
+        assert_eq!(client("127.0.0.1", "198.51.100.1, 203.0.113.9, 10.1.2.3"), address("203.0.113.9"));
+        // Whoever is not trusted may say what they like.
+        assert_eq!(client("203.0.113.9", "198.51.100.1"), address("203.0.113.9"));
+        assert_eq!(client("127.0.0.1", "203.0.113.9, nonsense"), address("127.0.0.1"));
+        assert_eq!(client_address(&trusted, address("127.0.0.1"), &HeaderMap::new()), address("127.0.0.1"));
+    }
 }

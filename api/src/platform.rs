@@ -2,6 +2,7 @@
 
 pub mod envelope;
 mod events;
+mod outbox;
 mod projections;
 mod rebuild;
 mod streams;
@@ -18,6 +19,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(events::routes())
         .merge(streams::routes())
         .merge(projections::routes())
+        .merge(outbox::routes())
         .merge(rebuild::routes())
         .merge(tenants::routes())
         .merge(users::routes())

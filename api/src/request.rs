@@ -2,18 +2,40 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use commands::{Clock, CommandContext};
+use commands::{Clock, CommandContext, Receipt};
+use domain::aggregate::Decider;
+use domain::event::EventNames as _;
+use domain::identity::plan::Plan;
 use domain::log::CommandKey;
 use domain::metadata::{Metadata, TenantId, UserId};
+use replay::aggregates::AggregateType;
+use serde::Serialize;
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::error::ApiError;
+use crate::limits::Standing;
 use crate::surface::Surface;
+
+tokio::task_local! {
+    /// The request that this task serves, and for whom.
+    static CURRENT: (Uuid, OnceLock<UserId>);
+}
+
+/// Serves a request; while it lasts, log lines name it.
+pub(crate) async fn serving<T>(id: Uuid, work: impl Future<Output = T>) -> T {
+    CURRENT.scope((id, OnceLock::new()), work).await
+}
+
+/// The request that is being served, and whose it is, once that is known.
+pub(crate) fn current() -> Option<(Uuid, Option<UserId>)> {
+    CURRENT.try_with(|(id, user)| (*id, user.get().copied())).ok()
+}
 
 /// The request in whose course commands are given. Cheap to clone.
 #[derive(Clone)]
@@ -22,11 +44,15 @@ pub struct RequestContext {
     pub surface: Surface,
     pub tenant: TenantId,
     pub user: Option<UserId>,
+    /// What the user has subscribed to; none for whoever is not signed in.
+    pub plan: Option<Plan>,
     /// The device that calls for itself.
     pub device: Option<Uuid>,
     pub remote_addr: IpAddr,
     /// The version in `If-Match`.
     pub if_match: Option<u64>,
+    /// Nothing is to be done, only said what would be (`?dry_run=true` on the platform).
+    pub dry_run: bool,
     pub(crate) key: Option<CommandKey>,
     pub(crate) clock: Clock,
     progress: Arc<Progress>,
@@ -40,6 +66,21 @@ struct Progress {
     position: AtomicU64,
     /// Version of the one resource that was changed; 0 for none.
     version: AtomicU64,
+    /// What a dry run would append.
+    rehearsed: Mutex<Vec<RehearsedEvent>>,
+    /// How the caller stands with the limit that counted the request.
+    standing: OnceLock<Standing>,
+}
+
+/// An event that a dry run did not append. Secrets in its payload are blanked.
+#[derive(Clone, Serialize, utoipa::ToSchema)]
+pub struct RehearsedEvent {
+    aggregate_type: &'static str,
+    aggregate_id: String,
+    #[serde(rename = "type")]
+    event_type: &'static str,
+    version: u16,
+    payload: Value,
 }
 
 impl RequestContext {
@@ -50,9 +91,11 @@ impl RequestContext {
             surface,
             tenant: TenantId::DEFAULT,
             user: None,
+            plan: None,
             device: None,
             remote_addr,
             if_match: None,
+            dry_run: false,
             key: None,
             clock,
             progress: Arc::default(),
@@ -77,7 +120,7 @@ impl RequestContext {
             remote_addr: Some(self.remote_addr.to_string()),
             ..Metadata::of(self.tenant, actor, self.surface.name(), command_id)
         };
-        CommandContext { key, ..CommandContext::new(metadata) }
+        CommandContext { key, dry_run: self.dry_run, ..CommandContext::new(metadata) }
     }
 
     /// The id of the one `thing` that this request makes. A repeated request (with the client's key) makes the same id,
@@ -92,6 +135,8 @@ impl RequestContext {
     /// The same request on behalf of `user`, who has just proved who that is.
     #[must_use]
     pub fn signed_in(&self, user: UserId, tenant: TenantId) -> Self {
+        // Outside of a request there is nothing to name.
+        let _ = CURRENT.try_with(|(_, known)| known.set(user));
         Self { user: Some(user), tenant, ..self.clone() }
     }
 
@@ -105,6 +150,34 @@ impl RequestContext {
     #[must_use]
     pub fn within(&self, tenant: TenantId) -> Self {
         Self { tenant, ..self.clone() }
+    }
+
+    /// Takes note of what a command on the aggregate `id` did or, in a dry run, would do.
+    ///
+    /// # Errors
+    /// When an event cannot be shown.
+    pub fn note<A: Decider>(&self, id: &str, receipt: &Receipt<A>) -> Result<(), ApiError> {
+        self.reached(receipt.position);
+        if !self.dry_run {
+            return Ok(());
+        }
+        let rehearsed = receipt.events.iter().map(|event| rehearsed::<A>(id, event)).collect::<Result<Vec<_>, _>>()?;
+        self.progress.rehearsed.lock().unwrap_or_else(PoisonError::into_inner).extend(rehearsed);
+        Ok(())
+    }
+
+    /// What the commands of a dry run would append, in their order.
+    pub fn rehearsed(&self) -> Vec<RehearsedEvent> {
+        self.progress.rehearsed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn stands(&self, standing: Standing) {
+        // A request is counted once.
+        let _ = self.progress.standing.set(standing);
+    }
+
+    pub(crate) fn standing(&self) -> Option<Standing> {
+        self.progress.standing.get().copied()
     }
 
     /// Says that the answer depends on `position`.
@@ -125,6 +198,13 @@ impl RequestContext {
     pub(crate) fn etag(&self) -> Option<u64> {
         Some(self.progress.version.load(Ordering::Relaxed)).filter(|version| *version > 0)
     }
+}
+
+fn rehearsed<A: Decider>(id: &str, event: &A::Event) -> Result<RehearsedEvent, ApiError> {
+    let (event_type, version) = event.name();
+    let mut payload = serde_json::to_value(event).map_err(|error| ApiError::internal(&error))?;
+    AggregateType::named(A::TYPE)?.redact(&mut payload);
+    Ok(RehearsedEvent { aggregate_type: A::TYPE, aggregate_id: id.to_owned(), event_type, version, payload })
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for RequestContext {

@@ -1,13 +1,13 @@
 //! All surfaces on one router, and their OpenAPI documents.
 
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
+use axum::{Json, Router};
 use tower_http::catch_panic::CatchPanicLayer;
-use utoipa::openapi::OpenApi;
+use utoipa::openapi::{Info, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::config::Mode;
 use crate::error::{ApiError, ErrorKind};
 use crate::extract::BODY_BYTES_MAX;
+use crate::metrics;
 use crate::pipeline::{self, Pipeline};
 use crate::surface::Surface;
 
@@ -29,13 +30,15 @@ pub(crate) fn router(app: &App) -> Router {
         .fallback_service(unknown)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(CatchPanicLayer::custom(panicked))
-        .merge(Router::new().route("/health", get(health)).route("/metrics", get(metrics)).with_state(app.clone()));
+        .merge(
+            Router::new().route("/health", get(health)).route("/metrics", get(metrics::show)).with_state(app.clone()),
+        );
     if app.config.mode == Mode::Development {
         let documents =
             Surface::ALL.map(|surface| (format!("/platform/docs/{}.json", surface.name()), document(surface)));
         let ui =
             documents.into_iter().fold(SwaggerUi::new("/platform/docs"), |ui, (url, document)| ui.url(url, document));
-        router = router.merge(ui);
+        router = router.merge(ui).merge(documents_of_bitrun());
     }
     router
 }
@@ -56,10 +59,29 @@ fn routes(surface: Surface) -> OpenApiRouter<App> {
     }
 }
 
+/// Where BITRUN's document says that its descriptions are.
+fn documents_of_bitrun() -> Router {
+    let browse = || async { Redirect::temporary("/platform/docs/?urls.primaryName=/platform/docs/bitrun.json") };
+    Router::new()
+        .route("/api/v1/openapi.json", get(|| async { Json(document(Surface::Bitrun)) }))
+        .route("/api/v1/docs", get(browse))
+        .route("/api/v1/redoc", get(browse))
+}
+
 fn document(surface: Surface) -> OpenApi {
     let mut document = routes(surface).into_openapi();
-    surface.name().clone_into(&mut document.info.title);
+    document.info = Info::new(title(surface), env!("CARGO_PKG_VERSION"));
     document
+}
+
+fn title(surface: Surface) -> &'static str {
+    match surface {
+        Surface::HashInsight => "HashInsight",
+        Surface::Zinnia => "Zinnia",
+        Surface::Bitrun => "BITRUN",
+        Surface::Owl => "Owl Factory",
+        Surface::Platform => "Corelog",
+    }
 }
 
 fn of_surface(app: &App, surface: Surface) -> Router {
@@ -81,6 +103,7 @@ async fn unknown_path(request: Request) -> Response {
 
 /// A bug: the request fails, the server goes on.
 fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    tracing::error!(critical = true, "a handler panicked");
     ApiError::internal(&"a handler panicked").into_response()
 }
 
@@ -102,23 +125,5 @@ async fn health(State(app): State<App>) -> Response {
         },
     });
     let status = if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, axum::Json(body)).into_response()
-}
-
-async fn metrics(State(app): State<App>) -> impl IntoResponse {
-    let head = app.log().head().await.unwrap_or(0);
-    set("corelog_log_position", &[], head);
-    for (name, status) in app.statuses.borrow().iter() {
-        let label = [("projection", *name)];
-        set("corelog_projection_position", &label, status.checkpoint.position);
-        set("corelog_projection_lag", &label, head.saturating_sub(status.checkpoint.position));
-        set("corelog_projection_events", &label, status.checkpoint.tally.events);
-        set("corelog_projection_halted", &label, u64::from(status.halted.is_some()));
-    }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render())
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; positions stay far below 2^52")]
-fn set(name: &'static str, labels: &[(&'static str, &'static str)], value: u64) {
-    metrics::gauge!(name, labels).set(value as f64);
+    (status, Json(body)).into_response()
 }

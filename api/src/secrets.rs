@@ -6,6 +6,7 @@ use std::path::Path;
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
+use commands::gateways::mail::Seal;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
@@ -102,6 +103,16 @@ impl Secrets {
             mac.update(part);
         }
         mac.finalize().into_bytes().into()
+    }
+}
+
+impl Seal for Secrets {
+    fn seal(&self, context: &str, plain: &[u8]) -> Vec<u8> {
+        Self::seal(self, context, plain)
+    }
+
+    fn open(&self, context: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+        self.unseal(context, sealed).ok()
     }
 }
 

@@ -6,11 +6,16 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use axum::serve::ListenerExt;
+use commands::gateways::alert_watch::AlertWatch;
 use commands::gateways::curtailment_clock::CurtailmentClock;
 use commands::gateways::fleet::Fleet;
 use commands::gateways::gpu_server_clock::GpuServerClock;
+use commands::gateways::log_lines::{LineQueue, UserActions};
+use commands::gateways::mail::MailGateway;
 use commands::gateways::miner_orders::MinerOrders;
 use commands::gateways::miners::AsicMiners;
+use commands::gateways::notifications::{Notifications, Outside, Words};
 use commands::gateways::task_clock::TaskClock;
 use commands::gateways::{Gateway, GatewayRunner};
 use commands::log::{
@@ -19,7 +24,6 @@ use commands::log::{
 use commands::processes::{self, ProcessRunner};
 use commands::{Clock, CommandBus, Readers, Turns};
 use domain::log::Log;
-use metrics_exporter_prometheus::PrometheusBuilder;
 use projections::{ReadModels, Runner, catalogue};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -29,13 +33,19 @@ use crate::app::{App, Server};
 use crate::as_of::PastLists;
 use crate::auth::first_start::{self, FirstOwner};
 use crate::auth::{OpenSessions, Tokens};
-use crate::config::{Config, Switch};
+use crate::config::Config;
 use crate::limits::Limits;
+use crate::log_lines;
 use crate::market;
+use crate::metrics;
 use crate::readings;
 use crate::router::router;
 use crate::secrets::Secrets;
+use crate::zinnia::alert_words;
+use crate::zinnia::code_limits::CodeLimits;
 use crate::zinnia::known_devices::KnownDevices;
+use crate::zinnia::live::LiveFeed;
+use crate::zinnia::notification_preferences::vapid_key;
 use crate::zinnia::token_usage::TokenUsage;
 
 const LOG_FILE: &str = "log.db";
@@ -165,10 +175,13 @@ impl Running {
         let storage = Storage::open(&config).await?;
         let secrets = secrets(&config)?;
         let market = market::open(&config).await?;
-        let fleet = Arc::new(Fleet::new(clock.now()));
         let battery_readings = readings::open(&config).await?;
+        let fleet = Arc::new(Fleet::new(clock.now()));
+        let log_lines = log_lines::open(&config).await?;
+        let (line_queue, line_writer) = LineQueue::new(Arc::clone(&log_lines), clock.clone());
+        let actions = UserActions::new(Arc::clone(&storage.log), Arc::clone(&log_lines));
         let bus = Arc::new(CommandBus::new(Arc::clone(&storage.log), clock));
-        let mut projections = Runner::new(Arc::clone(&storage.log), storage.models.write.clone(), catalogue());
+        let mut projections = Runner::new(Arc::clone(&storage.log), &storage.models, catalogue());
         if *storage.leading.borrow() {
             let caught_up = projections.catch_up().await;
             caught_up.map_err(|error| StartError::because("the read models cannot be brought up to date", &error))?;
@@ -182,15 +195,21 @@ impl Running {
             models: storage.models.clone(),
             past: PastLists::default(),
             market,
-            fleet: Arc::clone(&fleet),
-            submissions: Turns::new(),
             readings: battery_readings,
+            fleet,
+            submissions: Turns::new(),
+            log_lines,
+            line_queue,
+            actions: actions.progress(),
             tokens: Tokens::new(&secrets),
             sessions: OpenSessions::following(head),
-            limits: Limits::new(config.rate_limits == Switch::On),
+            limits: Limits::new(&config),
+            metrics: metrics::recorder(),
             devices: KnownDevices::following(head),
             token_usage: TokenUsage::default(),
-            metrics: PrometheusBuilder::new().build_recorder().handle(),
+            code_limits: CodeLimits::default(),
+            live: LiveFeed::default(),
+            outside: outside(&config)?,
             secrets,
             config,
             bus: Arc::clone(&bus),
@@ -198,11 +217,19 @@ impl Running {
         let mut readers = JoinSet::new();
         readers.spawn(projections.run(storage.leading.clone()));
         readers.spawn(processes.run(storage.leading.clone()));
-        for gateway in gateways(&app.config, &fleet) {
+        for gateway in gateways(&app)? {
             readers.spawn(GatewayRunner::new(Arc::clone(&bus), gateway).run(storage.leading.clone()));
         }
         readers.spawn(OpenSessions::follow(Arc::clone(&app)));
+        readers.spawn(line_writer.run(app.config.log_lines.retention(), storage.leading.clone()));
+        readers.spawn(actions.run(storage.leading.clone()));
+        readers.spawn(metrics::keep_up(app.metrics.clone()));
         readers.spawn(KnownDevices::follow(Arc::clone(&app)));
+        readers.spawn(TokenUsage::keep_writing(Arc::clone(&app)));
+        let watch = AlertWatch::new(Arc::clone(&bus), Arc::clone(&app.readings), app.config.alerts.check_every());
+        readers.spawn(watch.run(storage.leading.clone()));
+        readers.spawn(LiveFeed::follow_readings(Arc::clone(&app)));
+        readers.spawn(LiveFeed::follow_log(Arc::clone(&app), head));
         readers.spawn(readings::drop_old(Arc::clone(&app), storage.leading.clone()));
         readers.spawn(readings::listen_to_broker(Arc::clone(&app), storage.leading.clone()));
         let first_owner = first_start::make_owner(&app).await;
@@ -237,23 +264,47 @@ impl Running {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
         let service = router(&self.app).into_make_service_with_connect_info::<SocketAddr>();
+        // An answer that is written in parts does not wait for the client to say that it got the first.
+        let listener = listener.tap_io(|connection| {
+            let _ = connection.set_nodelay(true);
+        });
         let served = axum::serve(listener, service).with_graceful_shutdown(stop).await;
+        // The last lines may be the ones that matter.
+        if let Err(error) = self.app.line_queue.keep(Vec::new()).await {
+            tracing::warn!(%error, "the last log lines were not kept");
+        }
         // Until the last answer is given the readers go on, because answers wait for them.
         drop(self.readers);
+        self.app.token_usage.write_down(&self.app.models).await;
         served
     }
 }
 
 /// Every gateway there is. A new one is one line here.
-fn gateways(config: &Config, fleet: &Arc<Fleet>) -> Vec<Arc<dyn Gateway>> {
-    let miners = &config.miners;
+fn gateways(app: &Server) -> Result<Vec<Arc<dyn Gateway>>, StartError> {
+    let Config { miners, mail, .. } = &app.config;
+    let mail_server = mail.server().map_err(|error| StartError::because("the section mail cannot be used", &error))?;
     let asic = Arc::new(AsicMiners::new(miners.conversation()));
-    vec![
+    Ok(vec![
         Arc::new(CurtailmentClock),
         Arc::new(MinerOrders::new(asic, miners.credentials(), miners.orders())),
-        Arc::new(GpuServerClock::new(Arc::clone(fleet), config.agents.patience())),
-        Arc::new(TaskClock::new(Arc::clone(fleet))),
-    ]
+        Arc::new(MailGateway::new(mail_server, Arc::new(app.secrets.clone()), mail.limits())),
+        Arc::new(notifications(app)?),
+        Arc::new(GpuServerClock::new(Arc::clone(&app.fleet), app.config.agents.patience())),
+        Arc::new(TaskClock::new(Arc::clone(&app.fleet))),
+    ])
+}
+
+fn notifications(app: &Server) -> Result<Notifications, StartError> {
+    let words = Words { sentence: alert_words::sentence, level: alert_words::level };
+    let vapid = vapid_key(app).map_err(|error| StartError::because("web push cannot be signed", &error.message))?;
+    let (outside, secrets) = (app.outside.clone(), Arc::new(app.secrets.clone()));
+    Ok(Notifications::new(outside, secrets, words, vapid, app.config.alerts.retry_after()))
+}
+
+fn outside(config: &Config) -> Result<Outside, StartError> {
+    let outside = Outside::new(config.alerts.private_targets());
+    outside.map_err(|error| StartError::because("no client can be made for addresses of users", &error))
 }
 
 fn secrets(config: &Config) -> Result<Secrets, StartError> {

@@ -31,7 +31,8 @@ impl Surface {
 
     /// The surface that an unknown path most likely meant: its error body is used.
     pub fn of_path(path: &str) -> Self {
-        const ZINNIA: [&str; 6] = ["users", "devices", "battery", "compat", "alerts", "notifications/preferences"];
+        const ZINNIA: [&str; 7] =
+            ["users", "devices", "battery", "compat", "alerts", "notifications/preferences", "notifications/web-push"];
         const HASHINSIGHT: [&str; 2] = ["telemetry", "ai"];
         let within = |prefix: &str| path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'));
         if within("/platform").is_some() {

@@ -4,13 +4,17 @@
 //! log, and drives it until an event ends it; after a restart it takes up what was not ended. An effect may therefore
 //! happen twice when the server dies between the effect and its record, never zero times. No replay causes an effect.
 
+pub mod alert_watch;
 pub mod curtailment_clock;
 pub mod fleet;
 pub mod gpu_server_clock;
+pub mod log_lines;
+pub mod mail;
 pub mod market;
 pub mod miner_orders;
 pub mod miners;
 pub mod mqtt;
+pub mod notifications;
 pub mod readings;
 pub mod task_clock;
 
@@ -149,11 +153,11 @@ impl GatewayRunner {
     fn take_notice(&mut self, event: &Recorded) {
         match self.gateway.notice(event) {
             Ok(Notice::Begins) => {
-                self.open.insert(Arc::clone(&event.aggregate_id), event.position);
+                self.open.insert(Arc::from(&*event.aggregate_id), event.position);
             }
             Ok(Notice::Continues) => {}
             Ok(Notice::Ends) => {
-                self.open.remove(&event.aggregate_id);
+                self.open.remove(&*event.aggregate_id);
             }
             Err(error) => tracing::error!(gateway = self.gateway.name(), %error, "a gateway passes over an event"),
         }

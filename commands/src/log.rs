@@ -8,6 +8,7 @@
 //!
 //! All of them keep the newest events in memory, so that readers at the end of the log cost no query.
 
+mod halves;
 mod jobs;
 mod limits;
 mod memory;
@@ -23,7 +24,10 @@ pub use restore::Restore;
 pub use sqlite::{ReadOnlySqliteLog, SqliteLog, SqliteRestore};
 
 use chrono::{DateTime, Utc};
-use domain::Recorded;
+use domain::log::Append;
+use domain::{Recorded, Text};
+
+use self::names::Shared;
 
 /// The time that events are recorded at, unless the last one was later: the record never goes backwards, whatever
 /// the clock of the machine does.
@@ -37,4 +41,27 @@ fn time_of_recording(last: DateTime<Utc>) -> DateTime<Utc> {
 fn ends(events: &[Recorded]) -> (u64, u64) {
     let position = |event: Option<&Recorded>| event.map_or(0, |event| event.position);
     (position(events.first()), position(events.last()))
+}
+
+/// The events of `append` as the log has them from position `first` on.
+fn recorded(append: &Append, first: u64, recorded_at: DateTime<Utc>, shared: &mut Shared) -> Vec<Recorded> {
+    let aggregate_type = shared.aggregate_types.get(append.aggregate_type);
+    let record = (0..).zip(&append.events).map(|(place, event)| {
+        let parts = [&*append.aggregate_id, &*event.payload, &*append.metadata];
+        let [aggregate_id, payload, metadata] = Text::together(parts, &mut shared.scratch);
+        Recorded {
+            position: first + place,
+            event_id: event.event_id,
+            aggregate_type: aggregate_type.clone(),
+            aggregate_id,
+            sequence: append.expected_sequence + 1 + place,
+            event_type: shared.event_types.get(event.event_type),
+            event_version: event.event_version,
+            payload,
+            tenant: append.tenant,
+            metadata,
+            recorded_at,
+        }
+    });
+    record.collect()
 }

@@ -4,11 +4,14 @@
 //! event that is handled again after a crash causes nothing twice. They do not run in a replay.
 
 pub mod carry_out_decisions_of_strategies;
+pub mod close_alerts_of_deleted_device;
 pub mod confirm_username_on_use;
 pub mod convert_won_lead;
 pub mod credit_balance_on_redeem;
 pub mod hold_estimate_when_task_is_leased;
+pub mod notify_owner_of_alert;
 pub mod report_miner_commands_to_curtailment;
+pub mod set_up_alert_rules_on_registration;
 pub mod settle_hold_when_run_of_task_ends;
 pub mod switch_miner_on_confirmed_command;
 pub mod tell_miners_of_curtailment;
@@ -24,7 +27,7 @@ use futures::{StreamExt, stream};
 use tokio::sync::watch;
 
 use crate::bus::{CommandBus, CommandError};
-use crate::readers::Handled;
+use crate::readers::{Caused, Handled};
 
 const READER: &str = "processes";
 /// Where servers that do not lead find out what the processes produced.
@@ -95,6 +98,9 @@ pub fn all() -> Vec<Box<dyn Process>> {
         Box::new(report_miner_commands_to_curtailment::ReportMinerCommandsToCurtailment),
         Box::new(switch_miner_on_confirmed_command::SwitchMinerOnConfirmedCommand),
         Box::new(carry_out_decisions_of_strategies::CarryOutDecisionsOfStrategies),
+        Box::new(set_up_alert_rules_on_registration::SetUpAlertRulesOnRegistration),
+        Box::new(notify_owner_of_alert::NotifyOwnerOfAlert),
+        Box::new(close_alerts_of_deleted_device::CloseAlertsOfDeletedDevice),
     ]
 }
 
@@ -104,7 +110,14 @@ pub struct ProcessRunner {
     processes: Vec<Box<dyn Process>>,
     consumed: Vec<&'static str>,
     handled: watch::Sender<Handled>,
-    kept: (Handled, Instant),
+    kept: Kept,
+}
+
+/// What the log was told last of how far the process managers have come.
+struct Kept {
+    through: u64,
+    produced: u64,
+    at: Instant,
 }
 
 impl ProcessRunner {
@@ -114,7 +127,8 @@ impl ProcessRunner {
         consumed.sort_unstable();
         consumed.dedup();
         let handled = watch::Sender::new(Handled::default());
-        Self { bus, processes, consumed, handled, kept: (Handled::default(), Instant::now()) }
+        let kept = Kept { through: 0, produced: 0, at: Instant::now() };
+        Self { bus, processes, consumed, handled, kept }
     }
 
     /// How far the process managers have come.
@@ -137,15 +151,15 @@ impl ProcessRunner {
     async fn lead(&mut self, leading: &watch::Receiver<bool>) -> Result<(), LogError> {
         let log = Arc::clone(self.bus.log());
         let through = log.reader_position(READER).await?;
-        let handled = Handled { through, produced: log.head().await? };
-        self.kept = (handled, Instant::now());
-        self.handled.send_replace(handled);
+        let produced = log.head().await?;
+        self.kept = Kept { through, produced, at: Instant::now() };
+        self.handled.send_replace(Handled::new(through, produced));
         while *leading.borrow() {
             let from = self.handled.borrow().through;
             if self.step(&log, from).await? == from {
                 self.keep(&log).await?;
                 let _ = tokio::time::timeout(IDLE, log.grown(from)).await;
-            } else if self.kept.1.elapsed() > KEEP_INTERVAL {
+            } else if self.kept.at.elapsed() > KEEP_INTERVAL {
                 self.keep(&log).await?;
             }
         }
@@ -158,7 +172,16 @@ impl ProcessRunner {
             // In this order: what was produced belongs to at least what was handled.
             let through = log.reader_position(READER).await?;
             let produced = log.reader_position(PRODUCED).await?;
-            self.handled.send_replace(Handled { through, produced });
+            self.handled.send_if_modified(|handled| {
+                let moved = (handled.through, handled.produced) != (through, produced);
+                if moved && through >= handled.through {
+                    // Which of it came of what, the leader does not tell.
+                    handled.advance(through, Caused { by_requests: produced, by_processes: produced });
+                } else if moved {
+                    *handled = Handled::new(through, produced);
+                }
+                moved
+            });
             tokio::time::sleep(FOLLOW_INTERVAL).await;
         }
         Ok(())
@@ -169,29 +192,28 @@ impl ProcessRunner {
         let page = log.read_all(from, &self.consumed, EVENTS_PER_PAGE).await?;
         let mut streams: BTreeMap<_, Vec<Recorded>> = BTreeMap::new();
         for event in page.events {
-            let stream = (Arc::clone(&event.aggregate_type), Arc::clone(&event.aggregate_id));
+            let stream = (Arc::clone(&event.aggregate_type), event.aggregate_id.clone());
             streams.entry(stream).or_default().push(event);
         }
         let handling = streams.into_values().map(|events| self.handle(events));
-        let produced =
-            stream::iter(handling).buffer_unordered(STREAMS_AT_ONCE).fold(0, async |a: u64, b| a.max(b)).await;
-        self.handled.send_modify(|handled| {
-            handled.through = page.through;
-            handled.produced = handled.produced.max(produced);
-        });
+        let handled = stream::iter(handling).buffer_unordered(STREAMS_AT_ONCE);
+        let caused = handled.fold(Caused::default(), async |a: Caused, b| a.max(b)).await;
+        self.handled.send_modify(|handled| handled.advance(page.through, caused));
         Ok(page.through)
     }
 
     /// Handles the events of one stream in order.
-    async fn handle(&self, events: Vec<Recorded>) -> u64 {
-        let mut produced = 0;
+    async fn handle(&self, events: Vec<Recorded>) -> Caused {
+        let mut caused = Caused::default();
         for event in &events {
             for process in self.processes.iter().filter(|process| process.consumes().contains(&&*event.aggregate_type))
             {
-                produced = produced.max(self.react(process.as_ref(), event).await.unwrap_or(0));
+                if let Some(produced) = self.react(process.as_ref(), event).await {
+                    caused = caused.max(caused_by(event, produced));
+                }
             }
         }
-        produced
+        caused
     }
 
     async fn react(&self, process: &dyn Process, event: &Recorded) -> Option<u64> {
@@ -222,14 +244,28 @@ impl ProcessRunner {
     }
 
     async fn keep(&mut self, log: &Arc<dyn Log>) -> Result<(), LogError> {
-        let handled = *self.handled.borrow();
-        if handled.produced > self.kept.0.produced {
-            log.keep_reader_position(PRODUCED, handled.produced).await?;
+        let (through, produced) = {
+            let handled = self.handled.borrow();
+            (handled.through, handled.produced)
+        };
+        if produced > self.kept.produced {
+            log.keep_reader_position(PRODUCED, produced).await?;
         }
-        if handled.through > self.kept.0.through {
-            log.keep_reader_position(READER, handled.through).await?;
+        if through > self.kept.through {
+            log.keep_reader_position(READER, through).await?;
         }
-        self.kept = (handled, Instant::now());
+        self.kept = Kept { through, produced, at: Instant::now() };
         Ok(())
     }
+}
+
+/// That handling `event` caused what stands at `produced`. An event that does not say where it comes from may come from
+/// anywhere.
+fn caused_by(event: &Recorded, produced: u64) -> Caused {
+    let (by_requests, by_processes) = match event.metadata() {
+        Ok(metadata) if metadata.causation_id.is_none() => (produced, 0),
+        Ok(_) => (0, produced),
+        Err(_) => (produced, produced),
+    };
+    Caused { by_requests, by_processes }
 }

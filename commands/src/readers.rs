@@ -1,8 +1,16 @@
 //! Waiting until the readers of this server have passed a position, so that a client reads its own writes.
 
+mod handled;
+mod reached;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+
+pub(crate) use self::handled::Caused;
+pub use self::handled::Handled;
+use self::reached::Reached;
 
 /// How long an answer waits for the readers.
 const WAIT_MAX: Duration = Duration::from_secs(5);
@@ -16,26 +24,17 @@ pub struct NotYet {
     pub position: u64,
 }
 
-/// How far the process managers have come.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Handled {
-    /// Every event up to here has been handled.
-    pub through: u64,
-    /// The highest position of an event that this caused.
-    pub produced: u64,
-}
-
 /// The readers that an answer waits for.
 #[derive(Clone)]
 pub struct Readers {
-    projections: watch::Receiver<u64>,
-    processes: watch::Receiver<Handled>,
+    projections: Arc<Reached<u64>>,
+    processes: Arc<Reached<Handled>>,
 }
 
 impl Readers {
     /// Waits for these.
     pub fn new(projections: watch::Receiver<u64>, processes: watch::Receiver<Handled>) -> Self {
-        Self { projections, processes }
+        Self { projections: Reached::of(projections), processes: Reached::of(processes) }
     }
 
     /// Returns when the process managers have handled everything up to `position`, and the projections show it and
@@ -52,35 +51,32 @@ impl Readers {
     /// # Errors
     /// [`NotYet`] after five seconds.
     pub async fn projected(&self, position: u64) -> Result<(), NotYet> {
-        let mut projections = self.projections.clone();
-        let waited = tokio::time::timeout(WAIT_MAX, projections.wait_for(|reached| *reached >= position)).await;
-        waited.map(|_| ()).map_err(|_| NotYet { position })
+        let waited = tokio::time::timeout(WAIT_MAX, self.projections.wait(position)).await;
+        waited.map_err(|_| NotYet { position })
     }
 
     /// How far the process managers have come.
     pub fn handled(&self) -> Handled {
-        *self.processes.borrow()
+        self.processes.now()
     }
 
     /// The position that the projections have reached.
     pub fn position(&self) -> u64 {
-        *self.projections.borrow()
+        self.projections.now()
     }
 
     async fn chain(&self, mut position: u64) -> u64 {
-        let mut processes = self.processes.clone();
+        self.processes.wait(position).await;
+        position = position.max(self.handled().caused_by_requests(position));
         for _ in 0..CHAIN_MAX {
-            let produced = match processes.wait_for(|handled| handled.through >= position).await {
-                Ok(handled) => handled.produced,
-                // The runner is gone: the server is shutting down.
-                Err(_) => break,
-            };
-            if produced <= position {
+            self.processes.wait(position).await;
+            let caused = self.handled().caused_by_processes(position);
+            if caused <= position {
                 break;
             }
-            position = produced;
+            position = caused;
         }
-        let _ = self.projections.clone().wait_for(|reached| *reached >= position).await;
+        self.projections.wait(position).await;
         position
     }
 }

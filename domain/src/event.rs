@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::aggregate::Decider;
 use crate::metadata::{Metadata, TenantId};
+use crate::text::Text;
 
 /// The storage names of an event enum. Implemented by [`event_names!`](crate::event_names) only.
 pub trait EventNames: cqrs_es::DomainEvent {
@@ -59,7 +60,7 @@ pub struct Recorded {
     /// The sort of aggregate, such as `recharge_code`.
     pub aggregate_type: Arc<str>,
     /// Which one.
-    pub aggregate_id: Arc<str>,
+    pub aggregate_id: Text,
     /// Place in the stream of its aggregate, from 1.
     pub sequence: u64,
     /// Storage name, such as `recharge_code.redeemed`.
@@ -67,11 +68,11 @@ pub struct Recorded {
     /// Version of the payload's shape.
     pub event_version: u16,
     /// The event as JSON.
-    pub payload: Arc<str>,
+    pub payload: Text,
     /// The tenant, the one part of the metadata that every reader needs.
     pub tenant: TenantId,
     /// [`Metadata`] as JSON, parsed only by those who ask.
-    pub metadata: Arc<str>,
+    pub metadata: Text,
     /// Server clock at the append, UTC, microseconds.
     pub recorded_at: DateTime<Utc>,
 }

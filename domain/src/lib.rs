@@ -1,6 +1,6 @@
 //! Aggregates, events and the rules of the business: no I/O, clock, randomness, SQL or HTTP.
 //!
-//! The kernel (`aggregate`, `event`, `log`, `metadata`, `refusal`) is what every context builds on; a context is a
+//! The kernel (`aggregate`, `event`, `log`, `metadata`, `refusal`, `text`) is what every context builds on; a context is a
 //! module of its own and never uses another one. Time and new ids come in with the command.
 
 pub mod aggregate;
@@ -8,6 +8,7 @@ pub mod event;
 pub mod log;
 pub mod metadata;
 pub mod refusal;
+pub mod text;
 
 pub mod billing;
 pub mod compute;
@@ -22,3 +23,4 @@ pub use aggregate::{Decider, Now};
 pub use event::{DecodeError, EventNames, Recorded, Upcaster};
 pub use metadata::{Metadata, TenantId, UserId};
 pub use refusal::{Refusal, RefusalKind};
+pub use text::Text;

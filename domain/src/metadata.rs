@@ -38,7 +38,7 @@ impl fmt::Display for UserId {
 pub struct Metadata {
     /// The organisation whose event it is.
     pub tenant: TenantId,
-    /// `user:<id>`, `agent:<server>`, `device:<id>`, `process:<name>`, `gateway:<name>`, `anonymous` or `system`.
+    /// `user:<id>`, `device:<id>`, `agent:<server>`, `process:<name>`, `gateway:<name>`, `anonymous` or `system`.
     pub actor: Cow<'static, str>,
     /// `hashinsight`, `zinnia`, `bitrun`, `owl`, `platform`, `process`, `gateway` or `cli`.
     pub surface: Cow<'static, str>,

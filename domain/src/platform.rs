@@ -1,3 +1,5 @@
-//! What the installation itself keeps: number series and settings.
+//! What the installation itself keeps: number series, settings and mail.
 
+pub mod mail;
 pub mod number_series;
+pub mod settings;

@@ -44,6 +44,18 @@ pub const BATTERY_SQLITE: Schema =
 pub const BATTERY_POSTGRES: Schema =
     Schema { name: "battery", files: &[("0001_readings.sql", include_str!("../battery/postgres/0001_readings.sql"))] };
 
+/// Log lines on SQLite.
+pub const LOG_LINES_SQLITE: Schema = Schema {
+    name: "log_lines",
+    files: &[("0001_log_lines.sql", include_str!("../log_lines/sqlite/0001_log_lines.sql"))],
+};
+
+/// Log lines on PostgreSQL.
+pub const LOG_LINES_POSTGRES: Schema = Schema {
+    name: "log_lines",
+    files: &[("0001_log_lines.sql", include_str!("../log_lines/postgres/0001_log_lines.sql"))],
+};
+
 /// Why a schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
@@ -140,9 +152,9 @@ mod tests {
 
     #[test]
     fn files_are_numbered_from_one_without_gaps() {
-        for schema in
-            [EVENT_STORE_SQLITE, EVENT_STORE_POSTGRES, MARKET_SQLITE, MARKET_POSTGRES, BATTERY_SQLITE, BATTERY_POSTGRES]
-        {
+        let log = [EVENT_STORE_SQLITE, EVENT_STORE_POSTGRES, MARKET_SQLITE, MARKET_POSTGRES];
+        let samples = [BATTERY_SQLITE, BATTERY_POSTGRES, LOG_LINES_SQLITE, LOG_LINES_POSTGRES];
+        for schema in log.into_iter().chain(samples) {
             for (number, (file, _)) in (1..).zip(schema.files) {
                 assert!(file.starts_with(&format!("{number:04}_")), "{file} stands at place {number}");
             }

@@ -13,7 +13,7 @@ use sea_orm::{
 };
 
 use crate::checkpoint::{self, Checkpoint};
-use crate::database::{self, Place, ReadModels, SCHEMA};
+use crate::database::{self, Place, ReadModels, SCHEMA, Tables};
 use crate::projection::ProjectionError;
 use crate::scratch::{self, Folding};
 
@@ -24,7 +24,7 @@ const ROUNDS_MAX: usize = 20;
 
 /// Tables beside the live ones. At most one of each purpose at a time; they are gone when this is closed.
 pub struct Beside {
-    db: DatabaseConnection,
+    tables: Tables,
     live: ReadModels,
     at: At,
 }
@@ -35,7 +35,7 @@ enum At {
 }
 
 impl Beside {
-    /// Empty tables for `foldings`; `None` while somebody else has some for the same `purpose`, a word.
+    /// Empty tables for `foldings`, without indexes; `None` while somebody else has some for the same `purpose`, a word.
     ///
     /// # Errors
     /// What the file system or the database said.
@@ -44,15 +44,15 @@ impl Beside {
             Place::File(path) => in_file(path, purpose).await?,
             Place::Server(url) => in_schema(url, purpose).await?,
         };
-        let Some((db, at)) = opened else { return Ok(None) };
-        let beside = Self { db, live: live.clone(), at };
-        database::create_tables(&beside.db, foldings.iter().map(|folding| &*folding.projector)).await?;
+        let Some((tables, at)) = opened else { return Ok(None) };
+        let beside = Self { tables, live: live.clone(), at };
+        database::create_bare_tables(&beside.tables.db, foldings.iter().map(|folding| &*folding.projector)).await?;
         Ok(Some(beside))
     }
 
-    /// Where the tables are.
-    pub fn db(&self) -> &DatabaseConnection {
-        &self.db
+    /// The tables.
+    pub fn tables(&self) -> &Tables {
+        &self.tables
     }
 
     /// Puts the table of `folding` in the place of the live one, rows and checkpoint in one transaction. Whoever moves
@@ -63,6 +63,7 @@ impl Beside {
     /// When the log or a database does not answer, or an event cannot be read; the live table is as before then.
     pub async fn switch(&self, log: &Arc<dyn Log>, folding: &mut Folding) -> Result<(), ProjectionError> {
         let table = folding.projector.table();
+        database::create_indexes(&self.tables.db, &*folding.projector).await?;
         let live = self.live.one_more().await?;
         if let At::File { path, .. } = &self.at {
             attach(&live, path).await?;
@@ -88,7 +89,7 @@ impl Beside {
             if head.saturating_sub(folding.checkpoint.position) <= REST_EVENTS_MAX {
                 break;
             }
-            scratch::fold(log, &self.db, std::slice::from_mut(folding), head, |_| ()).await?;
+            scratch::fold(log, &self.tables, std::slice::from_mut(folding), head, |_| ()).await?;
         }
         Ok(())
     }
@@ -102,7 +103,7 @@ impl Beside {
     ) -> Result<(), ProjectionError> {
         let through = live.position.min(log.head().await?);
         if through > folding.checkpoint.position {
-            scratch::fold(log, &self.db, std::slice::from_mut(folding), through, |_| ()).await?;
+            scratch::fold(log, &self.tables, std::slice::from_mut(folding), through, |_| ()).await?;
         }
         Ok(())
     }
@@ -112,7 +113,7 @@ impl Beside {
     /// # Errors
     /// What the file system or the database said.
     pub async fn close(self) -> Result<(), DbErr> {
-        let Self { db, at, .. } = self;
+        let Self { tables: Tables { db, .. }, at, .. } = self;
         match at {
             At::File { path, _lock } => {
                 db.close().await?;
@@ -126,29 +127,29 @@ impl Beside {
     }
 }
 
-async fn in_file(live: &Path, purpose: &str) -> Result<Option<(DatabaseConnection, At)>, DbErr> {
+async fn in_file(live: &Path, purpose: &str) -> Result<Option<(Tables, At)>, DbErr> {
     let path = with_ending(live, purpose);
     let lock = File::create(with_ending(&path, "lock")).map_err(|error| failed(&error))?;
     if lock.try_lock().is_err() {
         return Ok(None);
     }
     remove(&path).map_err(|error| failed(&error))?;
-    let db = database::disposable_file(&path).await?;
-    Ok(Some((db, At::File { path, _lock: lock })))
+    let tables = database::disposable_file(&path).await?;
+    Ok(Some((tables, At::File { path, _lock: lock })))
 }
 
-async fn in_schema(url: &str, purpose: &str) -> Result<Option<(DatabaseConnection, At)>, DbErr> {
+async fn in_schema(url: &str, purpose: &str) -> Result<Option<(Tables, At)>, DbErr> {
     let schema = format!("{SCHEMA}_{purpose}");
-    let db = database::schema(url, &schema).await?;
+    let tables = database::schema(url, &schema).await?;
     // The lock is that of the session: it ends with the one connection.
     let lock = format!("SELECT pg_try_advisory_lock(hashtext('{schema}')) AS locked");
-    let locked = db.query_one(Statement::from_string(db.get_database_backend(), lock)).await?;
+    let locked = tables.db.query_one(Statement::from_string(tables.db.get_database_backend(), lock)).await?;
     if !locked.map(|row| row.try_get("", "locked")).transpose()?.unwrap_or(false) {
         return Ok(None);
     }
-    let fresh = format!("DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}; SET synchronous_commit = off");
-    db.execute_unprepared(&fresh).await?;
-    Ok(Some((db, At::Schema(schema))))
+    let fresh = format!("DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}");
+    tables.db.execute_unprepared(&fresh).await?;
+    Ok(Some((tables, At::Schema(schema))))
 }
 
 async fn attach(live: &DatabaseConnection, path: &Path) -> Result<(), DbErr> {
@@ -161,9 +162,8 @@ async fn attach(live: &DatabaseConnection, path: &Path) -> Result<(), DbErr> {
 async fn copy(txn: &DatabaseTransaction, folding: &Folding) -> Result<(), DbErr> {
     let table = folding.projector.table();
     txn.execute_unprepared(&format!("DROP TABLE IF EXISTS main.\"{table}\"")).await?;
-    for statement in folding.projector.create_statements(txn.get_database_backend()) {
-        txn.execute(statement).await?;
-    }
+    txn.execute(folding.projector.create_table(txn.get_database_backend())).await?;
+    database::create_indexes(txn, &*folding.projector).await?;
     let copy = format!("INSERT INTO main.\"{table}\" SELECT * FROM beside.\"{table}\"");
     txn.execute_unprepared(&copy).await.map(|_| ())
 }

@@ -4,3 +4,4 @@ pub mod balances;
 pub mod ledger_entries;
 pub mod recharge_codes;
 pub mod recharge_records;
+pub mod revenues;

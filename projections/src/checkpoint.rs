@@ -9,8 +9,6 @@ use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, ConnectionTrait, DatabaseTransaction, QueryFilter};
 use sha2::{Digest, Sha256};
 
-use crate::projection::ProjectionError;
-
 /// A row of the table of checkpoints.
 #[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "checkpoints")]
@@ -102,49 +100,6 @@ pub async fn ensure(db: &impl ConnectionTrait, tables: impl Iterator<Item = &'st
     let keep = OnConflict::column(Column::TableName).do_nothing().to_owned();
     Entity::insert_many(rows).on_conflict(keep).do_nothing().exec_without_returning(db).await?;
     Ok(())
-}
-
-/// Moves the checkpoint of `table` from `from` to `to`, or fails when it is not at `from` any more.
-///
-/// It comes before the rows are written: then whoever writes a table holds its checkpoint, no two wait for each other
-/// crosswise, and SQLite waits for another writer where it would otherwise refuse.
-///
-/// # Errors
-/// [`ProjectionError::Overtaken`] when somebody else moved it or replaced the table; otherwise what the database said.
-pub async fn advance(
-    txn: &DatabaseTransaction,
-    table: &'static str,
-    from: &Checkpoint,
-    to: &Checkpoint,
-) -> Result<(), ProjectionError> {
-    let moved = Entity::update_many()
-        .set(active(table, to))
-        .filter(Column::TableName.eq(table))
-        .filter(Column::Position.eq(from.position.cast_signed()))
-        .filter(Column::Generation.eq(from.generation))
-        .exec(txn)
-        .await?;
-    if moved.rows_affected == 1 { Ok(()) } else { Err(ProjectionError::Overtaken(table)) }
-}
-
-/// Moves the checkpoints of `tables`, all of which are at `from` and have nothing to fold, up to `through`.
-///
-/// # Errors
-/// [`ProjectionError::Overtaken`] when one of them is not at `from` any more; otherwise what the database said.
-pub async fn pass(
-    txn: &DatabaseTransaction,
-    tables: &[&'static str],
-    from: u64,
-    through: u64,
-) -> Result<(), ProjectionError> {
-    let Some(first) = tables.first() else { return Ok(()) };
-    let moved = Entity::update_many()
-        .col_expr(Column::Position, Expr::value(through.cast_signed()))
-        .filter(Column::TableName.is_in(tables.iter().copied()))
-        .filter(Column::Position.eq(from.cast_signed()))
-        .exec(txn)
-        .await?;
-    if moved.rows_affected == tables.len() as u64 { Ok(()) } else { Err(ProjectionError::Overtaken(first)) }
 }
 
 /// The checkpoint of `table`, which nobody else can move until `txn` ends.

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use sea_orm::{
     AccessMode, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbErr,
-    IsolationLevel, Schema, TransactionTrait,
+    IsolationLevel, RuntimeErr, Schema, TransactionTrait,
 };
 use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 
 use crate::checkpoint;
+use crate::devices::token_uses;
+use crate::projection::ProjectionError;
 use crate::projector::AnyProjector;
+use crate::writer::{Batch, Protection, Writer};
 
 /// The schema of PostgreSQL in which read models live.
 pub const SCHEMA: &str = "read_models";
@@ -23,8 +26,9 @@ const FOREVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 pub struct ReadModels {
     /// For queries.
     pub read: DatabaseConnection,
-    /// For the runner.
+    /// For statements of one's own; rows are written through [`tables`](Self::tables).
     pub write: DatabaseConnection,
+    writer: Writer,
     pub(crate) place: Place,
 }
 
@@ -37,6 +41,21 @@ pub(crate) enum Place {
     Server(String),
 }
 
+/// Tables that somebody moves along the log.
+#[derive(Clone)]
+pub struct Tables {
+    /// For reading them and for statements of one's own.
+    pub db: DatabaseConnection,
+    writer: Writer,
+}
+
+impl Tables {
+    /// Writes all of `batch` or nothing.
+    pub(crate) async fn write(&self, batch: Batch) -> Result<(), ProjectionError> {
+        if batch.is_empty() { Ok(()) } else { self.writer.write(batch).await }
+    }
+}
+
 impl ReadModels {
     /// Opens (or creates) the SQLite file. Its commits are not flushed one by one: read models can be rebuilt, and
     /// rows and checkpoint are lost or kept together.
@@ -46,10 +65,13 @@ impl ReadModels {
     pub async fn sqlite(path: &Path) -> Result<Self, DbErr> {
         let url = file_url(path);
         let write = connect(&url, 1, None).await?;
-        Ok(Self { read: connect(&url, SQLITE_READERS, None).await?, write, place: Place::File(path.to_owned()) })
+        let read = connect(&url, SQLITE_READERS, None).await?;
+        let writer = Writer::sqlite(path, Protection::Kept)?;
+        Ok(Self { read, write, writer, place: Place::File(path.to_owned()) })
     }
 
-    /// Connects to PostgreSQL and creates the schema of the read models when it is missing.
+    /// Connects to PostgreSQL and creates the schema of the read models when it is missing. Commits are not flushed
+    /// one by one here either.
     ///
     /// # Errors
     /// What PostgreSQL said.
@@ -57,7 +79,13 @@ impl ReadModels {
         let write = connect(url, 2, Some(SCHEMA)).await?;
         write.execute_unprepared(&format!("create schema if not exists {SCHEMA}")).await?;
         let read = connect(url, POSTGRES_READERS, Some(SCHEMA)).await?;
-        Ok(Self { read, write, place: Place::Server(url.to_owned()) })
+        let writer = Writer::postgres(&write);
+        Ok(Self { read, write, writer, place: Place::Server(url.to_owned()) })
+    }
+
+    /// The tables, for who moves them along the log.
+    pub fn tables(&self) -> Tables {
+        Tables { db: self.write.clone(), writer: self.writer.clone() }
     }
 
     /// The tables and checkpoints as they are at one moment, whatever is written meanwhile. To be dropped soon: a
@@ -88,15 +116,28 @@ impl ReadModels {
     /// # Errors
     /// What the database said.
     pub async fn create_tables(&self, projectors: &[Box<dyn AnyProjector>]) -> Result<(), DbErr> {
-        create_tables(&self.write, projectors.iter().map(AsRef::as_ref)).await
+        create_tables(&self.write, projectors.iter().map(AsRef::as_ref)).await?;
+        token_uses::create_table(&self.write).await
     }
 }
 
-/// Creates the table of checkpoints and those of `projectors` where missing.
+/// Creates the table of checkpoints and those of `projectors` where missing, with their indexes.
 ///
 /// # Errors
 /// What the database said.
 pub async fn create_tables(
+    db: &DatabaseConnection,
+    projectors: impl Iterator<Item = &dyn AnyProjector> + Clone,
+) -> Result<(), DbErr> {
+    create_bare_tables(db, projectors.clone()).await?;
+    for projector in projectors {
+        create_indexes(db, projector).await?;
+    }
+    Ok(())
+}
+
+/// The same without the indexes, which are made faster when the rows are there.
+pub(crate) async fn create_bare_tables(
     db: &DatabaseConnection,
     projectors: impl Iterator<Item = &dyn AnyProjector>,
 ) -> Result<(), DbErr> {
@@ -104,42 +145,49 @@ pub async fn create_tables(
     let checkpoints = Schema::new(backend).create_table_from_entity(checkpoint::Entity).if_not_exists().to_owned();
     db.execute(backend.build(&checkpoints)).await?;
     for projector in projectors {
-        for statement in projector.create_statements(backend) {
-            db.execute(statement).await?;
-        }
+        db.execute(projector.create_table(backend)).await?;
     }
     Ok(())
 }
 
-/// An empty database in a file without a name, which is gone with its one connection. What fits stays in memory.
+/// Creates the indexes of a table where missing.
+pub(crate) async fn create_indexes(db: &impl ConnectionTrait, projector: &dyn AnyProjector) -> Result<(), DbErr> {
+    for statement in projector.create_indexes(db.get_database_backend()) {
+        db.execute(statement).await?;
+    }
+    Ok(())
+}
+
+/// An empty database in a file without a name, which is gone with its connections.
 ///
 /// # Errors
-/// What SQLite said.
-pub async fn temporary() -> Result<DatabaseConnection, DbErr> {
-    disposable("sqlite://").await
+/// What SQLite or the file system said.
+pub(crate) async fn temporary() -> Result<Tables, DbErr> {
+    let file = tempfile::Builder::new().prefix("corelog-").tempfile();
+    // The name is there until both connections are open.
+    let file = file.map_err(|error| DbErr::Conn(RuntimeErr::Internal(error.to_string())))?;
+    disposable_file(file.path()).await
 }
 
 /// The database at `path`, made when there is none, without any protection of its contents.
-pub(crate) async fn disposable_file(path: &Path) -> Result<DatabaseConnection, DbErr> {
-    disposable(&file_url(path)).await
+pub(crate) async fn disposable_file(path: &Path) -> Result<Tables, DbErr> {
+    let mut options = options(&file_url(path), 1);
+    options.map_sqlx_sqlite_opts(|sqlite| {
+        sqlite.journal_mode(SqliteJournalMode::Off).synchronous(SqliteSynchronous::Off).pragma("cache_size", "-16000")
+    });
+    let db = Database::connect(options).await?;
+    Ok(Tables { db, writer: Writer::sqlite(path, Protection::Disposable)? })
 }
 
-/// One connection to `schema` of the server at `url`.
-pub(crate) async fn schema(url: &str, schema: &str) -> Result<DatabaseConnection, DbErr> {
-    connect(url, 1, Some(schema)).await
+/// Tables in `schema`, by one connection to the server at `url`.
+pub(crate) async fn schema(url: &str, schema: &str) -> Result<Tables, DbErr> {
+    let db = connect(url, 1, Some(schema)).await?;
+    let writer = Writer::postgres(&db);
+    Ok(Tables { db, writer })
 }
 
 fn file_url(path: &Path) -> String {
     format!("sqlite://{}?mode=rwc", path.display())
-}
-
-/// A database whose contents need not outlive a fault: nothing is flushed, nothing can be rolled back.
-async fn disposable(url: &str) -> Result<DatabaseConnection, DbErr> {
-    let mut options = options(url, 1);
-    options.map_sqlx_sqlite_opts(|sqlite| {
-        sqlite.journal_mode(SqliteJournalMode::Off).synchronous(SqliteSynchronous::Off).pragma("cache_size", "-32000")
-    });
-    Database::connect(options).await
 }
 
 async fn connect(url: &str, connections: u32, schema: Option<&str>) -> Result<DatabaseConnection, DbErr> {
@@ -150,6 +198,7 @@ async fn connect(url: &str, connections: u32, schema: Option<&str>) -> Result<Da
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(Duration::from_secs(5))
     });
+    options.map_sqlx_postgres_opts(|postgres| postgres.options([("synchronous_commit", "off")]));
     if let Some(schema) = schema {
         options.set_schema_search_path(schema);
     }

@@ -140,7 +140,7 @@ fn differing<P: Projection>(key: &P::Key, first: Option<&P::Row>, second: Option
 
 /// A value as people read it; `None` for null.
 fn text(value: &sea_orm::Value) -> Option<String> {
-    match sea_orm::sea_query::sea_value_to_json_value(value) {
+    match crate::shown::json(value) {
         serde_json::Value::Null => None,
         serde_json::Value::String(text) => Some(text),
         other @ (serde_json::Value::Bool(_)

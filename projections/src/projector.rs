@@ -1,25 +1,23 @@
 //! Folds batches of events into the rows of one projection.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::event::{DecodeError, Recorded};
-use sea_orm::sea_query::{OnConflict, sea_value_to_json_value};
 use sea_orm::{
     ColumnTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityName, EntityTrait, IdenStatic,
-    IntoActiveModel, Iterable, ModelTrait, PaginatorTrait, PrimaryKeyToColumn, QueryFilter, QueryOrder, QuerySelect,
-    Schema, Statement,
+    Iterable, ModelTrait, PaginatorTrait, PrimaryKeyToColumn, QueryFilter, QueryOrder, QuerySelect, Schema, Select,
+    Statement,
 };
 
 use crate::difference::{self, Comparison};
 use crate::projection::Projection;
+use crate::rows::Rows;
+use crate::shown;
+use crate::writer::{Changes, Shape};
 
-/// Rows kept in memory between batches, per projection; beyond it they are read again when touched.
-const ROWS_CACHED_MAX: usize = 20_000;
-/// Values bound in one statement; SQLite allows 32,766, PostgreSQL 65,535.
-const BOUND_VALUES_MAX: usize = 30_000;
-/// Keys looked up by one statement.
-const KEYS_PER_SELECT: usize = 1_000;
+/// Keys looked up by one statement: a few sizes, so that few statements are prepared.
+const KEYS_PER_SELECT: [usize; 4] = [1, 8, 64, 512];
 
 /// A projection without its types: what the runner and the replay tools handle.
 #[async_trait]
@@ -32,12 +30,18 @@ pub trait AnyProjector: Send + Sync {
     fn consumes(&self, aggregate_type: &str) -> bool;
     /// The sorts of aggregates it consumes.
     fn aggregate_types(&self) -> &'static [&'static str];
-    /// The statements that create its table and indexes where missing.
-    fn create_statements(&self, backend: DbBackend) -> Vec<Statement>;
+    /// The statement that creates its table where missing.
+    fn create_table(&self, backend: DbBackend) -> Statement;
+    /// The statements that create the indexes of its table where missing.
+    fn create_indexes(&self, backend: DbBackend) -> Vec<Statement>;
     /// Reads a batch of events, all of a sort that it consumes. Takes up no database.
     fn decode(&mut self, events: &[&Recorded]) -> Result<(), DecodeError>;
-    /// Folds the batch that was decoded last, which is `events`, and writes the rows it touches.
-    async fn project(&mut self, txn: &DatabaseTransaction, events: &[&Recorded]) -> Result<(), DbErr>;
+    /// Folds the batch that was decoded last, which is `events`, into rows in memory. Reads what is missing from `db`.
+    async fn fold(&mut self, db: &DatabaseConnection, events: &[&Recorded]) -> Result<(), DbErr>;
+    /// How many rows wait to be written.
+    fn unwritten(&self) -> usize;
+    /// What is to be written. It counts as written from now on: when it cannot be, [`forget`](Self::forget).
+    fn changes(&mut self) -> Changes;
     /// Drops the rows in memory: after a transaction that failed, or when somebody else wrote the table.
     fn forget(&mut self);
     /// The differences between its tables in two databases, at most `limit` rows.
@@ -58,9 +62,8 @@ pub type ShownRow = Vec<(String, serde_json::Value)>;
 
 /// The projector of projection `P`.
 pub struct Projector<P: Projection> {
-    rows: HashMap<P::Key, Option<P::Row>>,
-    /// All rows of the table are in `rows`: true from an empty table on, until rows are let go.
-    complete: bool,
+    shape: Arc<Shape>,
+    rows: Rows<P::Key, P::Row>,
     /// What was decoded and waits to be folded.
     batch: Vec<Decoded<P>>,
 }
@@ -76,42 +79,34 @@ impl<P: Projection> Projector<P> {
     /// A projector with nothing in memory.
     pub fn boxed() -> Box<dyn AnyProjector> {
         debug_assert_eq!(P::Entity::default().table_name(), P::TABLE, "the table of {} has another name", P::NAME);
-        Box::new(Self { rows: HashMap::new(), complete: false, batch: Vec::new() })
+        let columns = <P::Entity as EntityTrait>::Column::iter().map(|column| column.as_str().to_owned()).collect();
+        let shape = Shape { table: P::TABLE, key: key_column::<P>().as_str().to_owned(), columns };
+        Box::new(Self { shape: Arc::new(shape), rows: Rows::new(), batch: Vec::new() })
     }
 
-    async fn load(&mut self, txn: &DatabaseTransaction, keys: Vec<P::Key>) -> Result<(), DbErr> {
-        if self.complete {
-            return Ok(());
+    /// Reads the rows that the batch touches and that are not in memory.
+    async fn read_missing(&mut self, db: &DatabaseConnection) -> Result<(), DbErr> {
+        if self.rows.knows_nothing() && P::Entity::find().limit(1).one(db).await?.is_none() {
+            self.rows.begin_empty();
         }
-        let mut missing: Vec<P::Key> = keys.into_iter().filter(|key| !self.rows.contains_key(key)).collect();
+        let keys = self.batch.iter().flat_map(|decoded| &decoded.keys);
+        let mut missing: Vec<P::Key> = keys.filter(|key| self.rows.misses(key)).cloned().collect();
         missing.sort_unstable();
         missing.dedup();
-        for chunk in missing.chunks(KEYS_PER_SELECT) {
-            let found = P::Entity::find().filter(key_column::<P>().is_in(chunk.iter().cloned())).all(txn).await?;
-            self.rows.extend(found.into_iter().map(|row| (P::key(&row), Some(row))));
-        }
-        Ok(())
-    }
-
-    async fn write(&self, txn: &DatabaseTransaction, touched: Vec<P::Key>) -> Result<(), DbErr> {
-        let mut upserts = Vec::with_capacity(touched.len());
-        let mut deletions = Vec::new();
-        for key in touched {
-            match self.rows.get(&key) {
-                Some(Some(row)) => upserts.push(row.clone()),
-                Some(None) | None => deletions.push(key),
+        for keys in missing.chunks(KEYS_PER_SELECT[KEYS_PER_SELECT.len() - 1]) {
+            for row in select::<P>(keys).all(db).await? {
+                self.rows.read(P::key(&row), row);
             }
         }
-        let columns = <P::Entity as EntityTrait>::Column::iter().count();
-        for chunk in upserts.chunks((BOUND_VALUES_MAX / columns).max(1)) {
-            let rows = chunk.iter().cloned().map(IntoActiveModel::into_active_model);
-            P::Entity::insert_many(rows).on_conflict(replace_row::<P>()).exec_without_returning(txn).await?;
-        }
-        for chunk in deletions.chunks(KEYS_PER_SELECT) {
-            P::Entity::delete_many().filter(key_column::<P>().is_in(chunk.iter().cloned())).exec(txn).await?;
-        }
         Ok(())
     }
+}
+
+/// The rows under `keys`. The last key fills up the list to a size that was prepared before.
+fn select<P: Projection>(keys: &[P::Key]) -> Select<P::Entity> {
+    let size = KEYS_PER_SELECT.into_iter().find(|size| *size >= keys.len()).unwrap_or(keys.len());
+    let filling = keys.last().into_iter().cycle().take(size - keys.len());
+    P::Entity::find().filter(key_column::<P>().is_in(keys.iter().chain(filling).cloned()))
 }
 
 pub(crate) fn key_column<P: Projection>() -> <P::Entity as EntityTrait>::Column {
@@ -120,12 +115,6 @@ pub(crate) fn key_column<P: Projection>() -> <P::Entity as EntityTrait>::Column 
         Some(key) => key.into_column(),
         None => unreachable!("an entity without a primary key does not compile"),
     }
-}
-
-fn replace_row<P: Projection>() -> OnConflict {
-    let key = key_column::<P>();
-    let others = <P::Entity as EntityTrait>::Column::iter().filter(|column| column.as_str() != key.as_str());
-    OnConflict::column(key).update_columns(others).to_owned()
 }
 
 #[async_trait]
@@ -146,14 +135,14 @@ impl<P: Projection> AnyProjector for Projector<P> {
         P::CONSUMES
     }
 
-    fn create_statements(&self, backend: DbBackend) -> Vec<Statement> {
-        let schema = Schema::new(backend);
+    fn create_table(&self, backend: DbBackend) -> Statement {
         let entity = P::Entity::default();
-        let mut statements = vec![backend.build(schema.create_table_from_entity(entity).if_not_exists())];
-        for mut index in schema.create_index_from_entity(entity).into_iter().chain(P::indexes()) {
-            statements.push(backend.build(index.if_not_exists()));
-        }
-        statements
+        backend.build(Schema::new(backend).create_table_from_entity(entity).if_not_exists())
+    }
+
+    fn create_indexes(&self, backend: DbBackend) -> Vec<Statement> {
+        let of_columns = Schema::new(backend).create_index_from_entity(P::Entity::default());
+        of_columns.into_iter().chain(P::indexes()).map(|mut index| backend.build(index.if_not_exists())).collect()
     }
 
     fn decode(&mut self, events: &[&Recorded]) -> Result<(), DecodeError> {
@@ -167,33 +156,32 @@ impl<P: Projection> AnyProjector for Projector<P> {
         Ok(())
     }
 
-    async fn project(&mut self, txn: &DatabaseTransaction, events: &[&Recorded]) -> Result<(), DbErr> {
-        let batch = std::mem::take(&mut self.batch);
-        if self.rows.is_empty() && !self.complete && P::Entity::find().limit(1).one(txn).await?.is_none() {
-            self.complete = true;
-        }
-        self.load(txn, batch.iter().flat_map(|decoded| decoded.keys.iter().cloned()).collect()).await?;
-        let mut touched = Vec::new();
-        for Decoded { event, keys, place } in batch {
+    async fn fold(&mut self, db: &DatabaseConnection, events: &[&Recorded]) -> Result<(), DbErr> {
+        self.read_missing(db).await?;
+        for Decoded { event, keys, place } in self.batch.drain(..) {
             for key in keys {
-                let row = self.rows.remove(&key).flatten();
-                let row = P::fold(row, &key, &event, events[place]);
-                self.rows.insert(key.clone(), row);
-                touched.push(key);
+                self.rows.change(&key, |row| P::fold(row, &key, &event, events[place]));
             }
-        }
-        touched.sort_unstable();
-        touched.dedup();
-        self.write(txn, touched).await?;
-        if self.rows.len() > ROWS_CACHED_MAX {
-            self.forget();
         }
         Ok(())
     }
 
+    fn unwritten(&self) -> usize {
+        self.rows.unwritten()
+    }
+
+    fn changes(&mut self) -> Changes {
+        let mut rows = Vec::with_capacity(self.rows.unwritten() * self.shape.columns.len());
+        let mut removed = Vec::new();
+        self.rows.written(|key, row| match row {
+            Some(row) => rows.extend(<P::Entity as EntityTrait>::Column::iter().map(|column| row.get(column))),
+            None => removed.push(key.clone().into()),
+        });
+        Changes { shape: Arc::clone(&self.shape), rows, removed }
+    }
+
     fn forget(&mut self) {
-        self.rows = HashMap::new();
-        self.complete = false;
+        self.rows = Rows::new();
         self.batch = Vec::new();
     }
 
@@ -210,7 +198,7 @@ impl<P: Projection> AnyProjector for Projector<P> {
         let rows = P::Entity::find().order_by_asc(key_column::<P>()).offset(offset).limit(limit).all(db).await?;
         let columns = |row: &P::Row| {
             <P::Entity as EntityTrait>::Column::iter()
-                .map(|column| (column.as_str().to_owned(), sea_value_to_json_value(&row.get(column))))
+                .map(|column| (column.as_str().to_owned(), shown::json(&row.get(column))))
                 .collect()
         };
         Ok(rows.iter().map(columns).collect())

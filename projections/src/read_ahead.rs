@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use domain::log::{Log, LogError, PAGE_EVENTS_MAX, Page};
+use domain::log::{Log, LogError, Page};
 use tokio::sync::mpsc;
 
-/// Pages that wait to be worked on.
-const PAGES_WAITING_MAX: usize = 2;
+/// Pages that wait to be worked on, beside the one that is worked on and the one that is read.
+const PAGES_WAITING_MAX: usize = 1;
+/// Events of a page: three of them are in memory.
+const PAGE_EVENTS: usize = 5_000;
 
 /// Some part of the log, from one position through another.
 pub struct ReadAhead {
@@ -21,7 +23,7 @@ impl ReadAhead {
         tokio::spawn(async move {
             let mut after = after;
             while after < through {
-                let page = log.read_all(after, &aggregate_types, PAGE_EVENTS_MAX).await;
+                let page = log.read_all(after, &aggregate_types, PAGE_EVENTS).await;
                 let page = page.map(|page| up_to(page, through));
                 let next = page.as_ref().map_or(after, |page| page.through);
                 // Nothing new is the end of the log, or a failure that must be told.

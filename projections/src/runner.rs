@@ -1,19 +1,26 @@
 //! The one runner: reads the log once and moves all projections along it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::event::Recorded;
-use domain::log::{Log, PAGE_EVENTS_MAX};
-use sea_orm::{DatabaseConnection, TransactionTrait};
+use domain::log::{Log, PAGE_EVENTS_MAX, Page};
 use tokio::sync::watch;
 
 use crate::checkpoint::{self, Checkpoint};
+use crate::database::{ReadModels, Tables};
 use crate::projection::ProjectionError;
 use crate::projector::AnyProjector;
+use crate::read_ahead::ReadAhead;
+use crate::writer::Batch;
 
 const PAUSE_AFTER_FAULT: Duration = Duration::from_millis(250);
+/// How late the checkpoints of projections that have nothing to fold may be written. Servers that do not lead wait for
+/// them; a batch that wrote them all would mostly write those.
+const IDLE_WRITTEN_WITHIN: Duration = Duration::from_millis(20);
+/// The pause of an idle leader only bounds how late a lost leadership is noticed.
+const IDLE: Duration = Duration::from_secs(1);
 /// How often a server that does not lead looks where the leader's projections are.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -32,26 +39,37 @@ pub type Statuses = BTreeMap<&'static str, ProjectionStatus>;
 struct Running {
     projector: Box<dyn AnyProjector>,
     checkpoint: Checkpoint,
+    /// The position of the checkpoint in the table: behind, while there was nothing to fold.
+    written: u64,
     halted: Option<String>,
+}
+
+impl Running {
+    fn is_late(&self) -> bool {
+        self.halted.is_none() && self.written < self.checkpoint.position
+    }
 }
 
 /// Moves all projections along the log, one transaction a batch.
 pub struct Runner {
     log: Arc<dyn Log>,
-    db: DatabaseConnection,
+    tables: Tables,
     running: Vec<Running>,
+    /// When all checkpoints were last written.
+    settled: Instant,
     position: watch::Sender<u64>,
     statuses: watch::Sender<Arc<Statuses>>,
 }
 
 impl Runner {
     /// A runner over existing tables.
-    pub fn new(log: Arc<dyn Log>, db: DatabaseConnection, projectors: Vec<Box<dyn AnyProjector>>) -> Self {
+    pub fn new(log: Arc<dyn Log>, models: &ReadModels, projectors: Vec<Box<dyn AnyProjector>>) -> Self {
         let running = projectors
             .into_iter()
-            .map(|projector| Running { projector, checkpoint: Checkpoint::default(), halted: None })
+            .map(|projector| Running { projector, checkpoint: Checkpoint::default(), written: 0, halted: None })
             .collect();
-        Self { log, db, running, position: watch::Sender::new(0), statuses: watch::Sender::new(Arc::default()) }
+        let (position, statuses) = (watch::Sender::new(0), watch::Sender::new(Arc::default()));
+        Self { log, tables: models.tables(), running, settled: Instant::now(), position, statuses }
     }
 
     /// The position that every projection has reached.
@@ -70,8 +88,18 @@ impl Runner {
     /// When the log or the read models do not answer.
     pub async fn catch_up(&mut self) -> Result<(), ProjectionError> {
         self.load_checkpoints().await?;
-        while self.step().await? {}
-        Ok(())
+        loop {
+            let from = self.reached();
+            let mut pages = ReadAhead::new(&self.log, from, u64::MAX, &[]);
+            while let Some(page) = pages.next().await? {
+                if !self.take(&page).await? {
+                    break;
+                }
+            }
+            if self.reached() <= from {
+                return self.settle().await;
+            }
+        }
     }
 
     /// Follows the log for ever. Projects while `leading`; otherwise watches how far the leader has come.
@@ -90,9 +118,10 @@ impl Runner {
         self.load_checkpoints().await?;
         while *leading.borrow() {
             if !self.step().await? {
-                let grown = self.log.grown(self.reached());
-                // The pause only bounds how late a lost leadership is noticed.
-                let _ = tokio::time::timeout(Duration::from_secs(1), grown).await;
+                let pause = if self.running.iter().any(Running::is_late) { IDLE_WRITTEN_WITHIN } else { IDLE };
+                if tokio::time::timeout(pause, self.log.grown(self.reached())).await.is_err() {
+                    self.settle().await?;
+                }
             }
         }
         Ok(())
@@ -100,7 +129,7 @@ impl Runner {
 
     async fn follow(&mut self, leading: &watch::Receiver<bool>) -> Result<(), ProjectionError> {
         while !*leading.borrow() {
-            let mut stored = checkpoint::load_all(&self.db).await?;
+            let mut stored = checkpoint::load_all(&self.tables.db).await?;
             for running in &mut self.running {
                 running.checkpoint = stored.remove(running.projector.table()).unwrap_or_default();
             }
@@ -111,11 +140,12 @@ impl Runner {
     }
 
     async fn load_checkpoints(&mut self) -> Result<(), ProjectionError> {
-        checkpoint::ensure(&self.db, self.running.iter().map(|running| running.projector.table())).await?;
-        let mut stored = checkpoint::load_all(&self.db).await?;
+        checkpoint::ensure(&self.tables.db, self.running.iter().map(|running| running.projector.table())).await?;
+        let mut stored = checkpoint::load_all(&self.tables.db).await?;
         for running in &mut self.running {
             running.projector.forget();
             running.checkpoint = stored.remove(running.projector.table()).unwrap_or_default();
+            running.written = running.checkpoint.position;
         }
         self.publish();
         Ok(())
@@ -128,60 +158,79 @@ impl Runner {
         if page.through == from {
             return Ok(false);
         }
-        match self.project(&page.events, page.through).await {
-            Ok(()) => self.publish(),
-            Err(error) => {
-                self.load_checkpoints().await?;
-                let ProjectionError::Overtaken(table) = error else { return Err(error) };
-                tracing::info!(table, "a table was moved on or replaced: going on from its checkpoint");
-            }
-        }
-        Ok(true)
+        self.take(&page).await.map(|_| true)
+    }
+
+    /// Projects `page`; `false` when somebody else was there first, and the projections are elsewhere now.
+    async fn take(&mut self, page: &Page) -> Result<bool, ProjectionError> {
+        let outcome = self.project(&page.events, page.through).await;
+        self.published(outcome).await
+    }
+
+    /// Writes the checkpoints of projections that had nothing to fold.
+    async fn settle(&mut self) -> Result<(), ProjectionError> {
+        let outcome = self.write(Batch::default(), true).await;
+        self.published(outcome).await.map(|_| ())
+    }
+
+    /// Tells who waits. After a failure nothing in memory counts.
+    async fn published(&mut self, outcome: Result<(), ProjectionError>) -> Result<bool, ProjectionError> {
+        let Err(error) = outcome else {
+            self.publish();
+            return Ok(true);
+        };
+        self.load_checkpoints().await?;
+        let ProjectionError::Overtaken(table) = error else { return Err(error) };
+        tracing::info!(table, "a table was moved on or replaced: going on from its checkpoint");
+        Ok(false)
     }
 
     async fn project(&mut self, events: &[Recorded], through: u64) -> Result<(), ProjectionError> {
-        let batches = self.decode(events, through);
-        let txn = self.db.begin().await?;
-        let mut moved = Vec::with_capacity(batches.len());
-        let mut passed = BTreeMap::<u64, Vec<&'static str>>::new();
-        for (index, fresh) in batches {
-            let Running { projector, checkpoint, .. } = &mut self.running[index];
-            let mut next = Checkpoint { position: through, ..checkpoint.clone() };
+        let mut batch = Batch::default();
+        for (index, fresh) in self.decode(events, through) {
+            let Running { projector, checkpoint, written, .. } = &mut self.running[index];
+            checkpoint.position = through;
             if fresh.is_empty() {
-                passed.entry(checkpoint.position).or_default().push(projector.table());
-            } else {
-                fresh.iter().for_each(|event| next.tally.add(event));
-                checkpoint::advance(&txn, projector.table(), checkpoint, &next).await?;
-                projector.project(&txn, &fresh).await?;
+                continue;
             }
-            moved.push((index, next));
+            fresh.iter().for_each(|event| checkpoint.tally.add(event));
+            projector.fold(&self.tables.db, &fresh).await?;
+            batch.advance(projector.table(), *written, checkpoint.clone());
+            batch.change(projector.changes());
+            *written = through;
         }
-        for (from, tables) in passed {
-            checkpoint::pass(&txn, &tables, from, through).await?;
+        self.write(batch, self.settled.elapsed() >= IDLE_WRITTEN_WITHIN).await
+    }
+
+    /// Writes `batch` and, `with_idle`, the checkpoints of projections that had nothing to fold.
+    async fn write(&mut self, mut batch: Batch, with_idle: bool) -> Result<(), ProjectionError> {
+        if with_idle {
+            for running in self.running.iter_mut().filter(|running| running.is_late()) {
+                batch.advance(running.projector.table(), running.written, running.checkpoint.clone());
+                running.written = running.checkpoint.position;
+            }
+            self.settled = Instant::now();
         }
-        txn.commit().await?;
-        for (index, next) in moved {
-            self.running[index].checkpoint = next;
-        }
-        Ok(())
+        self.tables.write(batch).await
     }
 
     /// What each projection has to fold, by its place in `running`. One that cannot read an event halts.
     fn decode<'a>(&mut self, events: &'a [Recorded], through: u64) -> Vec<(usize, Vec<&'a Recorded>)> {
+        let mut sorts: HashMap<&str, Vec<&Recorded>> = HashMap::new();
+        for event in events {
+            sorts.entry(&event.aggregate_type).or_default().push(event);
+        }
         let mut batches = Vec::with_capacity(self.running.len());
         for (index, running) in self.running.iter_mut().enumerate() {
-            let since = running.checkpoint.position;
-            if running.halted.is_some() || since >= through {
+            if running.halted.is_some() || running.checkpoint.position >= through {
                 continue;
             }
-            let projector = &mut running.projector;
-            let fresh = |event: &&Recorded| event.position > since && projector.consumes(&event.aggregate_type);
-            let fresh: Vec<&Recorded> = events.iter().filter(fresh).collect();
-            match projector.decode(&fresh) {
+            let fresh = fresh(&sorts, running.projector.aggregate_types(), running.checkpoint.position);
+            match running.projector.decode(&fresh) {
                 Ok(()) => batches.push((index, fresh)),
                 Err(error) => {
-                    tracing::error!(projection = projector.name(), %error, "a projection halts");
-                    projector.forget();
+                    tracing::error!(critical = true, projection = running.projector.name(), %error, "a projection halts");
+                    running.projector.forget();
                     running.halted = Some(error.to_string());
                 }
             }
@@ -203,6 +252,19 @@ impl Runner {
             (running.projector.name(), status)
         });
         self.statuses.send_replace(Arc::new(statuses.collect()));
-        self.position.send_replace(self.reached());
+        let reached = self.reached();
+        self.position.send_if_modified(|position| std::mem::replace(position, reached) != reached);
     }
+}
+
+/// The events of `wanted` sorts after position `since`, in order.
+fn fresh<'a>(sorts: &HashMap<&str, Vec<&'a Recorded>>, wanted: &[&str], since: u64) -> Vec<&'a Recorded> {
+    let mut fresh: Vec<&Recorded> = Vec::new();
+    for events in wanted.iter().filter_map(|sort| sorts.get(sort)) {
+        fresh.extend(events.iter().filter(|event| event.position > since));
+    }
+    if wanted.len() > 1 {
+        fresh.sort_unstable_by_key(|event| event.position);
+    }
+    fresh
 }

@@ -5,13 +5,16 @@ use std::collections::BTreeSet;
 use domain::billing::{balance::Balance, recharge_code::RechargeCode};
 use domain::compute::{gpu_server::GpuServer, task::Task};
 use domain::crm::{customer::Customer, deal::Deal, lead::Lead};
-use domain::devices::device::Device;
+use domain::devices::{
+    alert::DeviceAlerts, alert_rule::AlertRules, device::Device, notification::Notification,
+    notification_preferences::NotificationPreferences,
+};
 use domain::event::{DecodeError, Recorded};
 use domain::hosting::{
     curtailment_run::CurtailmentRun, miner::Miner, miner_command::MinerCommand, site::Site, unique_name::UniqueName,
 };
-use domain::identity::{tenant::Tenant, user::User, username::Username};
-use domain::platform::number_series::NumberSeries;
+use domain::identity::{tenant::Tenant, user::User, username::Username, verification::Verification};
+use domain::platform::{mail::Mail, number_series::NumberSeries, settings::Settings};
 use domain::trading::{decision::Decision, exchange_account::ExchangeAccount, quant_strategy::QuantStrategy};
 use domain::{Decider, EventNames};
 use serde_json::Value;
@@ -31,9 +34,14 @@ pub const AGGREGATES: &[AggregateType] = &[
     AggregateType::of::<Lead>(),
     AggregateType::of::<Deal>(),
     AggregateType::of::<Device>(),
+    AggregateType::of::<AlertRules>(),
+    AggregateType::of::<DeviceAlerts>(),
+    AggregateType::of::<Notification>(),
+    AggregateType::of::<NotificationPreferences>(),
     AggregateType::of::<User>(),
     AggregateType::of::<Username>(),
     AggregateType::of::<Tenant>(),
+    AggregateType::of::<Verification>(),
     AggregateType::of::<Site>(),
     AggregateType::of::<Miner>(),
     AggregateType::of::<UniqueName>(),
@@ -43,6 +51,8 @@ pub const AGGREGATES: &[AggregateType] = &[
     AggregateType::of::<QuantStrategy>(),
     AggregateType::of::<Decision>(),
     AggregateType::of::<NumberSeries>(),
+    AggregateType::of::<Mail>(),
+    AggregateType::of::<Settings>(),
 ];
 
 /// A sort of aggregate.

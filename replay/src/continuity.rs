@@ -107,7 +107,8 @@ impl Continuity {
     fn check_stream(&mut self, event: &Recorded, find: &mut impl FnMut(Check, String)) {
         let stream = format!("{}/{}", event.aggregate_type, event.aggregate_id);
         let sort = self.streams.entry(Arc::clone(&event.aggregate_type)).or_default();
-        let (sequence, tenant) = sort.entry(Arc::clone(&event.aggregate_id)).or_insert((0, event.tenant));
+        // A copy: the id as it was read keeps the whole event in memory.
+        let (sequence, tenant) = sort.entry(Arc::from(&*event.aggregate_id)).or_insert((0, event.tenant));
         if event.sequence != *sequence + 1 {
             find(Check::Sequences, format!("sequence {} follows {sequence} in {stream}", event.sequence));
         }
@@ -127,7 +128,7 @@ impl Continuity {
     fn check_balance(&mut self, event: &Recorded, find: &mut impl FnMut(Check, String)) {
         // One that cannot be read was found already.
         let Ok(Some(entry)) = event.decode::<Balance>() else { return };
-        let sums = self.balances.entry(Arc::clone(&event.aggregate_id)).or_default();
+        let sums = self.balances.entry(Arc::from(&*event.aggregate_id)).or_default();
         let Some(expected) = sum(*sums, &entry) else {
             return find(Check::Balances, format!("the sum passes every number in balance/{}", event.aggregate_id));
         };

@@ -51,12 +51,12 @@ async fn fold_and_switch(
     progress: &dyn Progress,
 ) -> Result<Vec<Rebuilt>, ReplayError> {
     let head = log.head().await?;
-    scratch::fold(log, beside.db(), foldings, head, |position| progress.at("folding", position, head)).await?;
+    scratch::fold(log, beside.tables(), foldings, head, |position| progress.at("folding", position, head)).await?;
     let total = foldings.len() as u64;
     let mut rebuilt = Vec::with_capacity(foldings.len());
     for (done, folding) in (1..).zip(foldings) {
         beside.switch(log, folding).await?;
-        let Folding { projector, checkpoint } = folding;
+        let Folding { projector, checkpoint, .. } = folding;
         rebuilt.push(Rebuilt {
             projection: projector.name().to_owned(),
             table: projector.table().to_owned(),

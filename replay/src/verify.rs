@@ -107,7 +107,7 @@ async fn fold_and_compare(
 ) -> Result<Vec<Verified>, ReplayError> {
     let live = models.snapshot().await?;
     let level = fold_level(log, &live, beside, foldings, progress).await?;
-    let rebuilt = beside.db().begin().await?;
+    let rebuilt = beside.tables().db.begin().await?;
     let total = level.len() as u64;
     let mut verified = Vec::with_capacity(level.len());
     for (done, (checkpoint, folding)) in (1..).zip(level) {
@@ -147,7 +147,7 @@ async fn fold_level(
     for (place, checkpoint) in checkpoints.iter().enumerate() {
         let report = |position| progress.at("folding", position, last);
         // Those whose tables are further on come along; those that are there stay.
-        scratch::fold(log, beside.db(), &mut foldings[place..], checkpoint.position, report).await?;
+        scratch::fold(log, beside.tables(), &mut foldings[place..], checkpoint.position, report).await?;
     }
     Ok(checkpoints.into_iter().zip(foldings).collect())
 }

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use tests::engine::Engine;
 
+use crate::aims::Aims;
 use crate::measure::{Load, runtime};
 use crate::settings::Settings;
 use crate::stores;
@@ -44,6 +45,18 @@ fn rows_of(engine: Engine, settings: &Settings, table: &mut Table) {
         let (inside, outside) = (Load::median(&inside), Load::median(&outside));
         row(table, "redeem, in process", log, clients, inside, None);
         row(table, "POST /api/recharge/redeem", log, clients, outside, Some(inside));
+        if clients == CLIENTS {
+            aims(&settings.aims, engine, inside, outside);
+        }
+    }
+}
+
+fn aims(aims: &Aims, engine: Engine, inside: Load, outside: Load) {
+    let what = |what: &str| format!("{what}, {}, {CLIENTS} clients", stores::name(engine));
+    let asked = (0.6 * inside.per_second).min(15_000.0);
+    aims.at_least(what("redemptions over HTTP: 60 % of those in process, or 15,000"), asked, outside.per_second, "/s");
+    if engine == Engine::Sqlite {
+        aims.at_least(what("redemptions over HTTP"), 10_000.0, outside.per_second, "/s");
     }
 }
 
@@ -65,6 +78,7 @@ fn row(table: &mut Table, what: &str, log: &str, clients: usize, load: Load, bas
 
 /// The server is a process of its own: the program as it is released, built like this one.
 pub(crate) fn build_program() {
-    let arguments = ["build", "--quiet", "--profile", "bench", "-p", "api", "--bin", "corelog"];
+    // With the features that this program is built with too: then nothing is built twice.
+    let arguments = ["build", "--quiet", "--profile", "bench", "-p", "api", "-p", "tests", "--bin", "corelog"];
     assert!(Command::new(env!("CARGO")).args(arguments).status().unwrap().success());
 }

@@ -5,11 +5,13 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program that measures ends where it cannot go on")]
 
+mod aims;
 mod battery;
 mod filling;
 mod http;
 mod idiomatic;
 mod limits;
+mod lists;
 mod machine;
 mod measure;
 mod memory;
@@ -30,6 +32,7 @@ fn main() {
         ("http", http::section),
         ("replay", replay::section),
         ("memory", memory::section),
+        ("lists", lists::section),
         ("battery", battery::section),
     ] {
         if settings.wants(name) {
@@ -37,4 +40,5 @@ fn main() {
             println!("{}\n", machine::load());
         }
     }
+    println!("{}", settings.aims.into_text());
 }

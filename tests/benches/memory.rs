@@ -11,6 +11,9 @@ use crate::stores::{self, Store};
 use crate::table::{Table, whole};
 use crate::{filling, http, machine, measure};
 
+/// 250 MB.
+const MEBIBYTES_MAX: f64 = 238.4;
+
 pub(crate) fn section(settings: &Settings) -> String {
     http::build_program();
     let mut table =
@@ -18,6 +21,10 @@ pub(crate) fn section(settings: &Settings) -> String {
     for (option, engine) in [("memory.sqlite", Engine::Sqlite), ("memory.postgres", Engine::Postgres)] {
         if settings.wants(option) {
             let [rebuilt, idle, again] = mebibytes(engine, settings.events);
+            for (when, reached) in [("after the rebuild", rebuilt), ("idle", idle), ("started again", again)] {
+                let what = format!("resident, {}, {} events, {when}", stores::name(engine), settings.events);
+                settings.aims.under(what, MEBIBYTES_MAX, reached, " MiB");
+            }
             let shown = |mebibytes: f64| format!("{} MiB", whole(mebibytes));
             let cells = [stores::name(engine).to_owned(), settings.events.to_string()];
             table.row(&[cells.to_vec(), vec![shown(rebuilt), shown(idle), shown(again)]].concat());

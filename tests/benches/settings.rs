@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::aims::Aims;
+
 /// The settings of one run of this program.
 pub(crate) struct Settings {
     /// How often everything is measured; medians are shown.
@@ -12,6 +14,9 @@ pub(crate) struct Settings {
     pub(crate) events: u64,
     /// Requests of one load over HTTP.
     pub(crate) requests: usize,
+    /// Rows of the big lists.
+    pub(crate) rows: u64,
+    pub(crate) aims: Aims,
     only: Vec<String>,
 }
 
@@ -26,6 +31,8 @@ impl Settings {
             lasting: Duration::from_secs(if quick { 1 } else { 4 }),
             events: if quick { 100_000 } else { 1_000_000 },
             requests: if quick { 5_000 } else { 40_000 },
+            rows: if quick { 100_000 } else { 1_000_000 },
+            aims: Aims::default(),
             only: only.unwrap_or_default(),
         }
     }

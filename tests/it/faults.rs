@@ -1,5 +1,8 @@
 //! The database goes away and comes back: commands say so, nothing acknowledged is lost, the server recovers by itself.
 
+mod database_restart;
+mod disk_full;
+
 use std::time::Duration;
 
 use api::config::Config;

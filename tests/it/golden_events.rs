@@ -11,12 +11,15 @@ use chrono::DateTime;
 use domain::billing::{balance::Balance, recharge_code::RechargeCode};
 use domain::compute::{gpu_server::GpuServer, task::Task};
 use domain::crm::{customer::Customer, deal::Deal, lead::Lead};
-use domain::devices::device::Device;
+use domain::devices::{
+    alert::DeviceAlerts, alert_rule::AlertRules, device::Device, notification::Notification,
+    notification_preferences::NotificationPreferences,
+};
 use domain::hosting::{
     curtailment_run::CurtailmentRun, miner::Miner, miner_command::MinerCommand, site::Site, unique_name::UniqueName,
 };
-use domain::identity::{tenant::Tenant, user::User, username::Username};
-use domain::platform::number_series::NumberSeries;
+use domain::identity::{tenant::Tenant, user::User, username::Username, verification::Verification};
+use domain::platform::{mail::Mail, number_series::NumberSeries, settings::Settings};
 use domain::trading::{decision::Decision, exchange_account::ExchangeAccount, quant_strategy::QuantStrategy};
 use domain::{Decider, EventNames, Recorded, TenantId};
 use serde_json::Value;
@@ -25,6 +28,26 @@ use uuid::Uuid;
 use crate::tree::{files, none_of, read, rust_files};
 
 const FIXTURES: &str = "tests/fixtures/events";
+
+#[test]
+fn alert() {
+    golden::<DeviceAlerts>();
+}
+
+#[test]
+fn alert_rule() {
+    golden::<AlertRules>();
+}
+
+#[test]
+fn notification() {
+    golden::<Notification>();
+}
+
+#[test]
+fn notification_preferences() {
+    golden::<NotificationPreferences>();
+}
 
 #[test]
 fn balance() {
@@ -72,6 +95,11 @@ fn lead() {
 }
 
 #[test]
+fn mail() {
+    golden::<Mail>();
+}
+
+#[test]
 fn miner() {
     golden::<Miner>();
 }
@@ -94,6 +122,11 @@ fn quant_strategy() {
 #[test]
 fn recharge_code() {
     golden::<RechargeCode>();
+}
+
+#[test]
+fn settings() {
+    golden::<Settings>();
 }
 
 #[test]
@@ -124,6 +157,11 @@ fn user() {
 #[test]
 fn username() {
     golden::<Username>();
+}
+
+#[test]
+fn verification() {
+    golden::<Verification>();
 }
 
 /// Every event of `A`, in each version it ever had, is read as what it was written as; the present version is also
@@ -160,13 +198,13 @@ fn decoded<A: Decider>(name: &str, version: u16, payload: &Value) -> A::Event {
         position: 1,
         event_id: Uuid::nil(),
         aggregate_type: Arc::from(A::TYPE),
-        aggregate_id: Arc::from("1"),
+        aggregate_id: "1".into(),
         sequence: 1,
         event_type: Arc::from(name),
         event_version: version,
-        payload: Arc::from(payload.to_string()),
+        payload: payload.to_string().into(),
         tenant: TenantId(Uuid::nil()),
-        metadata: Arc::from("{}"),
+        metadata: "{}".into(),
         recorded_at: DateTime::UNIX_EPOCH,
     };
     recorded.decode::<A>().unwrap_or_else(|error| panic!("{error}")).unwrap()

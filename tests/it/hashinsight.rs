@@ -1,6 +1,7 @@
 //! Scenarios of HashInsight.
 
 mod auth;
+mod clients;
 mod curtailment;
 mod customers;
 mod deals;

@@ -2,18 +2,24 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails, and says where")]
 
+mod bad_input;
 mod battery_readings;
 mod bitrun;
 mod crash;
+mod documents;
 mod faults;
 mod golden_events;
 mod hashinsight;
+mod limits;
 mod log_contract;
+mod log_lines;
 mod miner_gateway;
+mod operations;
 mod owl;
 mod platform;
 mod replay;
 mod routes;
+mod strangers;
 mod tidy;
 mod tree;
 mod two_servers;

@@ -1,8 +1,11 @@
 //! Scenarios of Owl Factory.
 
+mod accounts;
+mod admin;
 mod agents;
 mod auth;
 mod ledger;
+mod logs;
 mod many_tasks;
 mod queue;
 mod real_agents;

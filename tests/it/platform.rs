@@ -1,5 +1,6 @@
 //! Scenarios of the platform's own API.
 
+mod dry_run;
 mod events;
 mod projections;
 mod rebuild;

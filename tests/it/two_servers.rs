@@ -4,12 +4,20 @@ use std::time::Duration;
 
 use api::config::Config;
 use api::surface::Surface;
+use domain::metadata::{Metadata, TenantId};
 use serde_json::json;
+use sqlx::Connection as _;
 use tests::postgres::Database;
 use tests::server::{Client, TestServer, settings};
 
 const CODES: usize = 400;
 const CLIENTS: usize = 32;
+/// Programs beside ours that append while their transaction stays open.
+const STRANGERS: i64 = 5;
+const FOREIGN: &str = "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, \
+     metadata) VALUES ('lead', $1, 1, 'lead.created', '1', $2::json, $3::json)";
+const WAITING: &str = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted \
+     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
 async fn servers(database: &Database) -> [TestServer; 2] {
     let config = Config { database_url: Some(database.url()), secret_key: Some("7".repeat(64)), ..settings() };
@@ -33,7 +41,11 @@ async fn two_servers_under_load_agree_and_no_projection_skips_an_event() {
         let user = servers[number % 2].user(Surface::Owl);
         tokio::spawn(redeem_all(user, codes.to_vec()))
     });
-    for client in redeeming.collect::<Vec<_>>() {
+    let redeeming: Vec<_> = redeeming.collect();
+    for id in 1..=STRANGERS {
+        insert_while_others_wait(&database, id).await;
+    }
+    for client in redeeming {
         client.await.unwrap();
     }
     for (server, admin) in servers.iter().zip(&admins) {
@@ -41,8 +53,35 @@ async fn two_servers_under_load_agree_and_no_projection_skips_an_event() {
         let seen = admin.with("Corelog-Min-Position", &head.to_string());
         let used = seen.get("/api/recharge/codes?status=used&page_size=1").await.expect(200);
         assert_eq!(used.at("/total"), CODES);
+        let leads = server.admin(Surface::HashInsight).with("Corelog-Min-Position", &head.to_string());
+        assert_eq!(leads.get("/crm/api/leads").await.expect(200).at("/total"), STRANGERS);
         nothing_was_skipped(server, &seen.get("/platform/v1/projections").await.expect(200).json).await;
     }
+}
+
+/// Another program appends the lead `id`, and leaves its transaction open until the servers' commands stand behind it.
+async fn insert_while_others_wait(database: &Database, id: i64) {
+    let (mut stranger, mut watcher) = (database.connect().await, database.connect().await);
+    let golden: Vec<serde_json::Value> =
+        serde_json::from_str(&crate::tree::read("tests/fixtures/events/lead.created.v1.json")).unwrap();
+    let mut payload = golden[0].clone();
+    payload["created"]["id"] = json!(id);
+    let metadata = Metadata::of(TenantId::DEFAULT, "system", "cli", tests::fresh_id());
+    let mut open = stranger.begin().await.unwrap();
+    sqlx::query(FOREIGN)
+        .bind(id.to_string())
+        .bind(payload.to_string())
+        .bind(serde_json::to_string(&metadata).unwrap())
+        .execute(&mut *open)
+        .await
+        .unwrap();
+    let waiting = async {
+        while sqlx::query_scalar::<_, i64>(WAITING).fetch_one(&mut watcher).await.unwrap() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("the load was over before");
+    open.commit().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

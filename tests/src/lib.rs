@@ -6,6 +6,7 @@ pub mod agent;
 pub mod answer;
 pub mod broker;
 pub mod clock;
+pub mod cluster;
 pub mod engine;
 pub mod events;
 pub mod postgres;
@@ -13,6 +14,7 @@ pub mod program;
 pub mod proxy;
 pub mod server;
 pub mod simulators;
+pub mod small_disk;
 
 /// An id that nothing else has.
 pub fn fresh_id() -> uuid::Uuid {

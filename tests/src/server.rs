@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::auth::{AuthUser, Grant, TokenKind};
-use api::config::{Config, MinerSettings, Mode, Switch};
+use api::config::{AlertSettings, Config, MinerSettings, Mode, Switch};
 use api::server::Running;
 use api::surface::Surface;
 use chrono::TimeDelta;
@@ -13,11 +13,12 @@ use commands::Clock;
 use commands::gateways::market::MarketData;
 use commands::gateways::readings::BatteryReadings;
 use data_encoding::BASE64URL_NOPAD;
+use domain::identity::plan::Plan;
 use domain::identity::role::Role;
 use domain::log::Log;
 use domain::metadata::{TenantId, UserId};
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -30,7 +31,7 @@ use crate::postgres::Database;
 use crate::program::{ADMIN_EMAIL, ADMIN_PASSWORD};
 
 /// How long a test waits for what must happen.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+pub const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// A running server. It stops with this value; its data go with it.
 pub struct TestServer {
@@ -40,7 +41,7 @@ pub struct TestServer {
     app: api::app::App,
     _serving: Serving,
     // Dropped after the server.
-    _data: TempDir,
+    data: TempDir,
     _database: Option<Database>,
 }
 
@@ -52,17 +53,36 @@ impl TestServer {
 
     /// The same, by a clock that the test turns.
     pub async fn start_by(engine: Engine, clock: Clock) -> Self {
+        Self::start_as(engine, settings(), clock).await
+    }
+
+    /// A server on `engine` with these settings, by a clock that the test turns.
+    pub async fn start_as(engine: Engine, config: Config, clock: Clock) -> Self {
         let database = match engine {
             Engine::Sqlite => None,
             Engine::Postgres => Some(Database::create().await),
         };
-        let config = Config { database_url: database.as_ref().map(Database::url), ..settings() };
+        let config = Config { database_url: database.as_ref().map(Database::url), ..config };
         Self { _database: database, ..Self::run(config, clock).await }
     }
 
     /// A server with these settings, but a data directory of its own.
     pub async fn start_with(config: Config) -> Self {
         Self::run(config, Clock::system()).await
+    }
+
+    /// The directory of its data.
+    pub fn data_dir(&self) -> &std::path::Path {
+        self.data.path()
+    }
+
+    /// Registers somebody with Zinnia, and signs in.
+    pub async fn zinnia_user(&self, name: &str) -> Client {
+        let (anonymous, password) = (self.anonymous(), "SecurePass123!");
+        let body = json!({ "email": format!("{name}@example.com"), "username": name, "password": password });
+        anonymous.post("/api/v1/users/register", body).await.expect(201);
+        let entered = anonymous.post("/api/v1/users/login", json!({ "login": name, "password": password })).await;
+        anonymous.with_token(entered.expect(200).at("/data/access_token").as_str().unwrap())
     }
 
     async fn run(config: Config, clock: Clock) -> Self {
@@ -73,7 +93,7 @@ impl TestServer {
         let address = listener.local_addr().unwrap();
         let (log, models, app) = (Arc::clone(&running.storage().log), running.storage().models.clone(), running.app());
         let serving = tokio::spawn(async move { running.serve(listener, std::future::pending()).await.unwrap() });
-        Self { log, models, address, app, _serving: Serving(serving), _data: data, _database: None }
+        Self { log, models, address, app, _serving: Serving(serving), data, _database: None }
     }
 
     /// `http://127.0.0.1:<port>`.
@@ -88,9 +108,10 @@ impl TestServer {
 
     /// A client of `surface` with a token for a user of `role` in `tenant`, without a registration behind it.
     pub fn signed_in(&self, surface: Surface, role: Role, tenant: TenantId) -> Client {
-        let user = AuthUser { id: UserId(fresh_id()), tenant, role, session: fresh_id() };
+        let plan = Plan::of_role(role);
+        let user = AuthUser { id: UserId(fresh_id()), tenant, role, plan, customer_id: None, session: fresh_id() };
         let (now, kind) = (self.app.clock().now(), TokenKind::Access);
-        let expires_at = now + TimeDelta::hours(1);
+        let expires_at = now + TimeDelta::days(365);
         let grant = Grant { user: user.id, session: user.session, kind, surface, id: fresh_id(), expires_at };
         let token = self.app.tokens.sign(grant, now);
         self.app.sessions.admit(user, expires_at);
@@ -112,14 +133,19 @@ impl TestServer {
         &self.app.config
     }
 
+    /// Its battery readings.
+    pub fn readings(&self) -> Arc<dyn BatteryReadings> {
+        Arc::clone(&self.app.readings)
+    }
+
+    /// What its handlers reach.
+    pub fn app(&self) -> &api::app::Server {
+        &self.app
+    }
+
     /// Its market data.
     pub fn market(&self) -> &dyn MarketData {
         self.app.market.as_ref()
-    }
-
-    /// Its battery readings.
-    pub fn readings(&self) -> &dyn BatteryReadings {
-        self.app.readings.as_ref()
     }
 
     /// Asks `client` for a list until it shows what `done` looks for.
@@ -171,6 +197,8 @@ pub fn settings() -> Config {
         rate_limits: Switch::Off,
         mode: Mode::Development,
         miners,
+        // Receivers of tests are on this machine.
+        alerts: AlertSettings { check_every_ms: 1_000, retry_after_ms: [20, 20, 20], allow_private_targets: true },
         ..Config::default()
     }
 }

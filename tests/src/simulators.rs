@@ -6,6 +6,7 @@
 
 mod antminer;
 mod calls;
+pub mod smtp;
 mod whatsminer;
 
 use std::io;

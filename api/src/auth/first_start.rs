@@ -56,8 +56,8 @@ pub(crate) async fn make_owner(server: &Server) -> Result<Option<FirstOwner>, Ap
         registered => registered,
     };
     match registered {
-        Ok(receipt) => {
-            server.readers.passed(receipt.position).await?;
+        Ok(registered) => {
+            server.readers.passed(registered.user.position).await?;
             Ok(Some(FirstOwner { email, password: made_up }))
         }
         // Another server of this installation was faster.

@@ -53,10 +53,21 @@ pub(crate) async fn register(
     if let Some(objection) = policy.objection(&registration.password) {
         return Err(ApiError::field("password", objection));
     }
-    let receipt = carry_out(server, registration, || request.command()).await?;
-    request.reached(receipt.position);
+    let id = user_id(&registration.email);
+    let registered = carry_out(server, registration, || request.command()).await?;
+    if let (Some(claim), Some(username)) = (&registered.claim, &registration.username) {
+        request.note(&claim_id(username), claim)?;
+    }
+    request.note(&id.to_string(), &registered.user)?;
     server.settled(request).await;
-    Ok(user_id(&registration.email))
+    Ok(id)
+}
+
+/// What a registration did.
+pub(crate) struct Registered {
+    /// The username taken, unless there is none or all this was done before.
+    claim: Option<Receipt<Username>>,
+    pub(crate) user: Receipt<User>,
 }
 
 /// Registers a user with the contexts that `context` makes, one for each command.
@@ -67,7 +78,7 @@ pub(crate) async fn carry_out(
     server: &Server,
     registration: &Registration,
     context: impl Fn() -> CommandContext,
-) -> Result<Receipt<User>, ApiError> {
+) -> Result<Registered, ApiError> {
     let id = user_id(&registration.email);
     let stream = id.to_string();
     let context_of_user = context();
@@ -77,22 +88,23 @@ pub(crate) async fn carry_out(
         server.bus.execute::<User>(&stream, registration.command("$argon2id$".to_owned()), &rehearsal).await;
     let rehearsed = rehearsed.map_err(of_user)?;
     if rehearsed.repeated {
-        return Ok(rehearsed);
+        return Ok(Registered { claim: None, user: rehearsed });
     }
     let password_hash = passwords::hash(registration.password.clone()).await?;
-    if let Some(username) = &registration.username {
-        claim(server, username, UsernameCommand::Take { owner: id }, context()).await?;
-    }
+    let claimed = match &registration.username {
+        Some(username) => Some(claim(server, username, UsernameCommand::Take { owner: id }, context()).await?),
+        None => None,
+    };
     let registered = server.bus.execute::<User>(&stream, registration.command(password_hash), &context_of_user).await;
     if let (Err(_), Some(username)) = (&registered, &registration.username) {
         // Should this fail as well, the claim lapses.
         let _ = claim(server, username, UsernameCommand::Release { owner: id }, context()).await;
     }
-    registered.map_err(of_user)
+    Ok(Registered { claim: claimed, user: registered.map_err(of_user)? })
 }
 
 /// Commands the claim on `username`. Claims are the default tenant's.
-async fn claim(
+pub(super) async fn claim(
     server: &Server,
     username: &str,
     command: UsernameCommand,
@@ -105,7 +117,7 @@ async fn claim(
 }
 
 /// An address of another tenant is taken, not missing; a refusal that is about one field says which.
-fn of_user(error: CommandError<UserError>) -> ApiError {
+pub(super) fn of_user(error: CommandError<UserError>) -> ApiError {
     let field = match &error {
         CommandError::Foreign => return CommandError::Refused(UserError::AlreadyRegistered).into(),
         CommandError::Refused(UserError::EmailInvalid) => "email",

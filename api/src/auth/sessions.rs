@@ -22,8 +22,14 @@ const KEPT_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9_999);
 const INTERVAL: Duration = Duration::from_millis(20);
 const PAUSE_AFTER_FAULT: Duration = Duration::from_millis(100);
 /// Events of a user that leave open sessions as they are.
-const HARMLESS: [&str; 5] =
-    ["user.registered", "user.renamed", "user.profile_changed", "user.session_opened", "user.sign_in_failed"];
+const HARMLESS: [&str; 6] = [
+    "user.email_verified",
+    "user.registered",
+    "user.renamed",
+    "user.profile_changed",
+    "user.session_opened",
+    "user.sign_in_failed",
+];
 
 /// A session that was found open.
 #[derive(Clone)]
@@ -135,7 +141,14 @@ async fn look_up(server: &Server, id: Uuid) -> Result<Option<Open>, ApiError> {
     let Some(user) = users::find_anywhere(&server.models.read, user).await?.filter(|user| user.is_active) else {
         return Ok(None);
     };
-    let user = AuthUser { id: user.user_id()?, tenant: user.tenant_id()?, role: user.role()?, session: id };
+    let user = AuthUser {
+        id: user.user_id()?,
+        tenant: user.tenant_id()?,
+        role: user.role()?,
+        plan: user.plan()?,
+        customer_id: user.customer_id,
+        session: id,
+    };
     Ok(Some(Open { user, expires_at: session.expires_at }))
 }
 

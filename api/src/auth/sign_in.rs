@@ -129,12 +129,25 @@ pub(crate) async fn sign_out(server: &Server, caller: &Caller) -> Result<(), Api
     Ok(())
 }
 
+/// Closes every session of the caller; answers how many there were.
+///
+/// # Errors
+/// When the log does not answer.
+pub(crate) async fn sign_out_everywhere(server: &Server, caller: &Caller) -> Result<usize, ApiError> {
+    let everywhere = UserCommand::SignOutEverywhere;
+    let receipt = give(server, &caller.request, caller.user.id, everywhere).await.map_err(refused)?;
+    let closed = |event: &UserEvent| {
+        if let UserEvent::SessionsClosed { session_ids, .. } = event { session_ids.len() } else { 0 }
+    };
+    Ok(receipt.events.iter().map(closed).sum())
+}
+
 /// Gives a command to a user and waits until sessions and lists show it. It carries no idempotency key: its answer
 /// holds secrets that cannot be had again, so repeating it means doing it again.
 ///
 /// # Errors
 /// Why it did nothing.
-async fn give(
+pub(super) async fn give(
     server: &Server,
     request: &RequestContext,
     user: UserId,
@@ -151,7 +164,7 @@ async fn give(
     Ok(receipt)
 }
 
-async fn check(server: &Server, user: UserId, password: &str) -> Result<PasswordCheck, ApiError> {
+pub(super) async fn check(server: &Server, user: UserId, password: &str) -> Result<PasswordCheck, ApiError> {
     let (user, _) = server.bus.load::<User>(&user.to_string()).await?;
     let against_hash = user.account().map(|account| account.password_hash.clone()).unwrap_or_default();
     let matches = passwords::matches(password.to_owned(), Some(against_hash.clone())).await?;
@@ -167,8 +180,12 @@ fn check_failures(receipt: &Receipt<User>) -> Result<(), ApiError> {
         | UserEvent::ProfileChanged { .. }
         | UserEvent::PasswordChanged { .. }
         | UserEvent::RoleChanged { .. }
+        | UserEvent::PlanChanged { .. }
+        | UserEvent::CustomerChanged { .. }
         | UserEvent::Deactivated
         | UserEvent::Activated
+        | UserEvent::EmailVerified
+        | UserEvent::Deleted { .. }
         | UserEvent::Locked { .. }
         | UserEvent::SessionOpened { .. }
         | UserEvent::SessionRefreshed { .. }
@@ -200,7 +217,7 @@ fn invalid_refresh() -> ApiError {
     ApiError::new(ErrorKind::Unauthenticated, "auth.invalid_refresh_token", "Invalid or expired refresh token")
 }
 
-fn refused(error: CommandError<UserError>) -> ApiError {
+pub(super) fn refused(error: CommandError<UserError>) -> ApiError {
     let CommandError::Refused(UserError::Locked { remaining_minutes }) = error else { return error.into() };
     let locked = ApiError::from(error).with("remaining_minutes", remaining_minutes);
     ApiError { retry_after: Some(remaining_minutes.unsigned_abs() * 60), ..locked }

@@ -9,7 +9,7 @@ use domain::crm::deal::{Deal, DealChanges, DealCommand, DealDetails, DealStage};
 use domain::identity::role::Module;
 use domain::metadata::TenantId;
 use projections::Paging;
-use projections::crm::{customers, deals};
+use projections::crm::{Visible, customers, deals};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -20,7 +20,7 @@ use super::envelope::{self, Envelope, Pagination};
 use crate::amount::Amount;
 use crate::app::{App, Server};
 use crate::as_of::Lists;
-use crate::auth::{Full, Permitted, Read, module};
+use crate::auth::{Caller, Full, Permitted, Read, module};
 use crate::error::{ApiError, ErrorKind};
 use crate::extract::{Body, Path, Query};
 
@@ -155,14 +155,22 @@ async fn list_deals(
     Query(query): Query<DealsQuery>,
 ) -> Result<Envelope<DealsOut>, ApiError> {
     let stage = text(query.stage).as_deref().map(deal_stage).transpose()?;
-    let filter = deals::Filter { stage, customer_id: query.customer_id };
+    let filter = deals::Filter { only_of: caller.only_of(), stage, customer_id: query.customer_id };
     let paging = Paging::new(query.page, query.per_page, 50, 100);
     let db = lists.of(&["customers", "deals"]).await?;
-    let page = deals::list(&db, visible(&caller, Module::CrmTransaction), filter, paging).await?;
+    let page = deals::list(&db, visible_deals(&caller), filter, paging).await?;
     let names = customers::names(&db, caller.user.tenant, page.rows.iter().map(|deal| deal.customer_id)).await?;
     let pagination = Pagination::of(&page);
     let deals = page.rows.into_iter().map(|deal| shown(deal, &names)).collect();
     Ok(envelope::ok(DealsOut { deals, pagination }))
+}
+
+/// The people of a customer see that customer's deals, whoever entered them.
+fn visible_deals(caller: &Caller) -> Visible {
+    match caller.only_of() {
+        Some(_) => Visible::Tenant(caller.user.tenant),
+        None => visible(caller, Module::CrmTransaction),
+    }
 }
 
 fn deal_stage(word: &str) -> Result<DealStage, ApiError> {

@@ -23,7 +23,7 @@ use super::envelope::{self, Envelope, Pagination};
 use super::miners::{MinerOut, known_miner};
 use crate::app::{App, Server};
 use crate::as_of::Lists;
-use crate::auth::{Caller, Full, Permitted, module};
+use crate::auth::{Caller, Full, Permitted, Read, module};
 use crate::error::ApiError;
 use crate::extract::{Body, Path, Query};
 
@@ -193,7 +193,7 @@ struct CommandOut {
     responses((status = 200, body = Envelope<CommandsOut>)))]
 async fn list_miner_commands(
     lists: Lists,
-    Permitted { caller, .. }: Permitted<Full<module::HostingStatusMonitor>>,
+    Permitted { caller, .. }: Permitted<Read<module::HostingStatusMonitor>>,
     Path(miner_id): Path<i64>,
     Query(query): Query<CommandsQuery>,
 ) -> Result<Envelope<CommandsOut>, ApiError> {
@@ -204,7 +204,8 @@ async fn list_miner_commands(
     let paging = Paging::new(query.page, query.per_page, 20, 100);
     let db = lists.of(&["miners", "miner_commands"]).await?;
     let tenant = caller.user.tenant;
-    miners::find(&db, tenant, miner_id).await?.ok_or_else(ApiError::not_found)?;
+    let filter = miners::Filter { only_of: caller.only_of(), ..miners::Filter::default() };
+    miners::find_among(&db, tenant, filter, miner_id).await?.ok_or_else(ApiError::not_found)?;
     let page = miner_commands::list(&db, tenant, miner_id, state, paging).await?;
     let pagination = Pagination::of(&page);
     let commands = page.rows.into_iter().map(CommandOut::from).collect();

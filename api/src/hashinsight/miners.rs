@@ -29,7 +29,7 @@ use super::envelope::{self, Envelope, Pagination};
 use super::unique_names::Name;
 use crate::app::{App, Server};
 use crate::as_of::Lists;
-use crate::auth::{Caller, Full, Permitted, module};
+use crate::auth::{Caller, Full, Permitted, Read, module};
 use crate::error::ApiError;
 use crate::extract::{Body, Query};
 
@@ -72,12 +72,17 @@ struct MinerCounts {
     responses((status = 200, body = Envelope<MinersOut>)))]
 async fn list_miners(
     lists: Lists,
-    Permitted { caller, .. }: Permitted<Full<module::HostingStatusMonitor>>,
+    Permitted { caller, .. }: Permitted<Read<module::HostingStatusMonitor>>,
     Query(query): Query<MinersQuery>,
 ) -> Result<Envelope<MinersOut>, ApiError> {
     let status = query.status.as_deref().map(miner_status).transpose()?;
-    let whole =
-        Filter { site_id: query.site_id, customer_id: query.customer_id, model_id: query.model_id, status: None };
+    let whole = Filter {
+        only_of: caller.only_of(),
+        site_id: query.site_id,
+        customer_id: query.customer_id,
+        model_id: query.model_id,
+        status: None,
+    };
     let paging = Paging::new(query.page, query.per_page, 20, 100);
     let db = lists.of(&["miners", "sites"]).await?;
     let tenant = caller.user.tenant;
@@ -89,7 +94,7 @@ async fn list_miners(
     Ok(envelope::ok(MinersOut { miners: shown, counts, pagination }))
 }
 
-async fn counts(db: &impl ConnectionTrait, tenant: TenantId, whole: Filter) -> Result<MinerCounts, ApiError> {
+async fn counts(db: &impl ConnectionTrait, tenant: TenantId, whole: Filter<'_>) -> Result<MinerCounts, ApiError> {
     let of = async |status| miners::count(db, tenant, Filter { status: Some(status), ..whole }).await;
     let (active, inactive) = (of(MinerStatus::Active).await?, of(MinerStatus::Inactive).await?);
     let maintenance = of(MinerStatus::Maintenance).await?;

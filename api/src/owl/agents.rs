@@ -4,6 +4,7 @@
 //! reports of a task names the lease under which it runs it.
 
 mod lease;
+mod lines;
 mod report;
 pub(super) mod token;
 
@@ -41,6 +42,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(leave))
         .merge(lease::routes())
         .merge(report::routes())
+        .merge(lines::routes())
 }
 
 /// An agent that has shown the token of its server.

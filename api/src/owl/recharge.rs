@@ -3,16 +3,21 @@
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use data_encoding::HEXLOWER;
+use domain::billing::balance::{Balance, BalanceEvent};
 use domain::billing::recharge_code::{RechargeCode, RechargeCodeCommand, RechargeCodeEvent};
+use domain::log::CommandKey;
 use futures::{StreamExt, TryStreamExt, stream};
 use projections::Paging;
 use projections::billing::recharge_codes::{self, CodeStatus};
 use projections::billing::{balances, recharge_records};
-use rand::RngExt;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use uuid::Uuid;
 
 use super::envelope::{self, Envelope, ListEnvelope};
 use crate::amount::Amount;
@@ -20,19 +25,25 @@ use crate::app::{App, Server};
 use crate::as_of::Lists;
 use crate::auth::{Admin, Caller};
 use crate::error::{ApiError, ErrorKind};
-use crate::extract::{Body, Query};
+use crate::extract::{Body, Path, Query};
+use crate::request::RequestContext;
 
-/// Codes are read aloud and typed: nothing that looks like something else.
-const ALPHABET: &[u8; 30] = b"23456789ABCDEFGHJKMNPQRSTVWXYZ";
+/// The 32 symbols of Crockford's Base32: twelve of them are 60 bits. Codes are read aloud and typed, so what looks like
+/// something else is read as that: `O` as 0, `I` and `L` as 1; `U` is none of them.
+const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const CODE_CHARS: usize = 12;
 const BATCH_MAX: usize = 1_000;
+/// Credits among which that of a redemption is looked for.
+const CREDITS_LOOKED_AT_MAX: usize = 256;
 /// Codes issued at the same time: they share the flushes of the log.
 const AT_ONCE: usize = 128;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(create_codes, list_codes))
+        .routes(routes!(deactivate_code))
         .routes(routes!(redeem_code))
+        .routes(routes!(use_code))
         .routes(routes!(list_records))
 }
 
@@ -80,15 +91,15 @@ async fn create_codes(
     if body.description.as_ref().is_some_and(|text| text.chars().count() > 500) {
         return Err(ApiError::field("description", "must have at most 500 characters"));
     }
-    let issuing = (0..body.batch_size).map(|_| issue(&app, &caller, &body));
+    let issuing = (0..body.batch_size).map(|n| issue(&app, &caller, &body, n));
     let codes: Vec<NewCodeOut> = stream::iter(issuing).buffered(AT_ONCE).try_collect().await?;
     app.settled(&caller.request).await;
     let total_amount = Amount(codes.iter().map(|code| code.amount.0).sum());
     Ok(envelope::ok(CodesOut { total_generated: codes.len(), total_amount, codes }))
 }
 
-async fn issue(app: &Server, caller: &Caller, body: &CreateCodesBody) -> Result<NewCodeOut, ApiError> {
-    let code = new_code();
+async fn issue(app: &Server, caller: &Caller, body: &CreateCodesBody, n: usize) -> Result<NewCodeOut, ApiError> {
+    let code = new_code(app, &caller.request, n);
     let command = RechargeCodeCommand::Issue {
         code_id: app.clock().new_id(),
         prefix: code.chars().take("OWL-XXXX".len()).collect(),
@@ -150,6 +161,20 @@ async fn list_codes(
     Ok(envelope::page(codes, CodeOut::from))
 }
 
+#[utoipa::path(delete, path = "/api/recharge/codes/{code_id}", operation_id = "deactivate_code",
+    params(("code_id" = Uuid, Path)), responses((status = 200, body = Envelope<CodeOut>)))]
+async fn deactivate_code(
+    State(app): State<App>,
+    Admin(caller): Admin,
+    Path(id): Path<Uuid>,
+) -> Result<Envelope<CodeOut>, ApiError> {
+    let find = || recharge_codes::find(&app.models.read, caller.user.tenant, id);
+    let code = find().await?.ok_or_else(ApiError::not_found)?;
+    let command = RechargeCodeCommand::Deactivate { by: caller.user.id };
+    app.change::<RechargeCode>(&caller.request, &code.id, command).await?;
+    Ok(envelope::ok(find().await?.ok_or_else(ApiError::not_found)?.into()))
+}
+
 #[derive(Deserialize, ToSchema)]
 struct RedeemBody {
     code: String,
@@ -169,17 +194,48 @@ async fn redeem_code(
     caller: Caller,
     Body(body): Body<RedeemBody>,
 ) -> Result<Envelope<RedeemOut>, ApiError> {
+    Ok(envelope::ok(redeem(&app, &caller, &body.code).await?))
+}
+
+/// What some clients call it.
+#[utoipa::path(post, path = "/api/recharge/use", operation_id = "use_code", request_body = RedeemBody,
+    responses((status = 200, body = Envelope<RedeemOut>)))]
+async fn use_code(
+    State(app): State<App>,
+    caller: Caller,
+    Body(body): Body<RedeemBody>,
+) -> Result<Envelope<RedeemOut>, ApiError> {
+    Ok(envelope::ok(redeem(&app, &caller, &body.code).await?))
+}
+
+async fn redeem(app: &Server, caller: &Caller, code: &str) -> Result<RedeemOut, ApiError> {
     let command = RechargeCodeCommand::Redeem { redemption_id: app.clock().new_id(), by: caller.user.id };
-    let receipt = app.execute::<RechargeCode>(&caller.request, &stream_of(&app, &body.code), command).await?;
+    let receipt = app.execute::<RechargeCode>(&caller.request, &stream_of(app, code), command).await?;
     let Some(RechargeCodeEvent::Redeemed { amount, redemption_id, .. }) = receipt.events.first() else {
         return Err(ApiError::internal(&"a redemption without its event"));
     };
-    let new_balance = balances::of(&app.models.read, caller.user.tenant, caller.user.id).await?;
-    Ok(envelope::ok(RedeemOut {
+    let new_balance = balance_after(app, caller, receipt.position, *redemption_id).await?;
+    Ok(RedeemOut {
         amount: Amount(*amount),
         new_balance: Amount(new_balance),
         recharge_record_id: redemption_id.to_string(),
-    }))
+    })
+}
+
+/// What the credit for a redemption led to. It stands shortly after the redemption in the log, whose newest events are
+/// in memory; the list of balances knows it as well, but has to be read.
+async fn balance_after(app: &Server, caller: &Caller, redeemed_at: u64, redemption: Uuid) -> Result<Decimal, ApiError> {
+    let user = caller.user.id.to_string();
+    let page = app.log().read_all(redeemed_at, &["balance"], CREDITS_LOOKED_AT_MAX).await?;
+    for event in page.events.iter().filter(|event| *event.aggregate_id == *user) {
+        let entry = event.decode::<Balance>().ok().flatten();
+        if let Some(BalanceEvent::Credited { balance_after, redemption_id, .. }) = entry
+            && redemption_id == redemption
+        {
+            return Ok(balance_after);
+        }
+    }
+    Ok(balances::of(&app.models.read, caller.user.tenant, caller.user.id).await?)
 }
 
 #[derive(Deserialize)]
@@ -255,9 +311,17 @@ fn code_status(word: &str) -> Result<CodeStatus, ApiError> {
     }
 }
 
-/// `OWL-XXXX-XXXX-XXXX`, every character from the operating system's cryptographic source.
-fn new_code() -> String {
-    let mut rng = rand::rng();
+/// `OWL-XXXX-XXXX-XXXX`, every character from a cryptographic source. Codes are stored nowhere, so those of a request
+/// under a key come from the key and the server's secret: repeated, it is answered with the same codes.
+fn new_code(app: &Server, request: &RequestContext, n: usize) -> String {
+    let of_key = |key: &CommandKey| {
+        let parts: [&[u8]; 4] = [request.tenant.0.as_bytes(), key.key.as_bytes(), &key.fingerprint, &n.to_be_bytes()];
+        app.secrets.fingerprint("recharge-code/issue", &parts)
+    };
+    drawn(StdRng::from_seed(request.key.as_ref().map_or_else(rand::random, of_key)))
+}
+
+fn drawn(mut rng: StdRng) -> String {
     let mut code = String::from("OWL");
     for place in 0..CODE_CHARS {
         if place % 4 == 0 {
@@ -270,7 +334,47 @@ fn new_code() -> String {
 
 /// The stream of a code: a keyed hash of it, so that a stolen log or backup yields no codes.
 fn stream_of(app: &Server, code: &str) -> String {
-    let normal: String =
-        code.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).take(64).collect();
-    HEXLOWER.encode(&app.secrets.fingerprint("recharge-code", &[normal.as_bytes()]))
+    HEXLOWER.encode(&app.secrets.fingerprint("recharge-code", &[normal(code).as_bytes()]))
+}
+
+/// A code as it was issued, however it was typed.
+fn normal(code: &str) -> String {
+    let symbols = code.chars().filter(char::is_ascii_alphanumeric).take(64).map(|c| c.to_ascii_uppercase());
+    let (head, rest): (Vec<_>, Vec<_>) = symbols.enumerate().partition(|(place, _)| *place < "OWL".len());
+    let symbol = |c| match c {
+        'O' => '0',
+        'I' | 'L' => '1',
+        other => other,
+    };
+    head.into_iter().map(|(_, c)| c).chain(rest.into_iter().map(|(_, c)| symbol(c))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn a_code_has_the_documented_form_and_sixty_bits() {
+        let codes: HashSet<String> = (0..2_000).map(|_| drawn(StdRng::from_seed(rand::random()))).collect();
+        assert_eq!(codes.len(), 2_000);
+        for code in &codes {
+            let groups: Vec<&str> = code.split('-').collect();
+            assert_eq!(groups.iter().map(|group| group.len()).collect::<Vec<_>>(), [3, 4, 4, 4], "{code}");
+            assert!(code[4..].bytes().all(|symbol| symbol == b'-' || ALPHABET.contains(&symbol)), "{code}");
+            assert_eq!(normal(code), code.replace('-', ""));
+        }
+        let symbols: HashSet<char> = codes.iter().flat_map(|code| code[4..].chars()).filter(|c| *c != '-').collect();
+        assert_eq!(symbols.len(), 32, "every symbol occurs");
+        assert!(f64::from(32_u32).log2() * 12.0 >= 60.0);
+        assert_eq!(CODE_CHARS, 12);
+    }
+
+    #[test]
+    fn what_looks_alike_is_the_same() {
+        assert_eq!(normal("owl-o1i1-lLoO-abcd"), normal("OWL-0111-1100-ABCD"));
+        assert_eq!(normal(" OWL 0111 1100 ABCD "), "OWL01111100ABCD");
+        assert_ne!(normal("OWL-0111-1100-ABCU"), normal("OWL-0111-1100-ABCV"));
+    }
 }

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use self::out::{NewTaskOut, TaskOut};
 use super::envelope::{self, Envelope, ListEnvelope};
+use super::maintenance::WorkGiver;
 use crate::app::{App, Server};
 use crate::as_of::Lists;
 use crate::auth::Caller;
@@ -56,11 +57,10 @@ fn one() -> u8 {
     responses((status = 200, body = Envelope<NewTaskOut>)))]
 async fn create_task(
     State(app): State<App>,
-    caller: Caller,
+    WorkGiver(caller): WorkGiver,
     Body(body): Body<CreateTaskBody>,
 ) -> Result<Envelope<NewTaskOut>, ApiError> {
-    let terms = terms::in_force();
-    terms.open_for_work()?;
+    let terms = terms::in_force(&app, &caller).await?;
     let request = TaskRequest {
         title: body.title,
         description: body.description,
@@ -166,15 +166,14 @@ async fn cancel_task(
     params(("task_id" = Uuid, Path)), responses((status = 200, body = Envelope<TaskOut>)))]
 async fn retry_task(
     State(app): State<App>,
-    caller: Caller,
+    WorkGiver(caller): WorkGiver,
     Path(id): Path<Uuid>,
 ) -> Result<Envelope<TaskOut>, ApiError> {
     let owner = own_task(&app, &caller, id).await?.user_id;
     if owner != caller.user.id.to_string() {
         return Err(ApiError::forbidden("Only its owner, who pays for it, runs a task again"));
     }
-    let terms = terms::in_force();
-    terms.open_for_work()?;
+    let terms = terms::in_force(&app, &caller).await?;
     let _turn = app.submissions.take("task", &owner).await;
     let retry = TaskCommand::Retry { by: caller.user.id, allowance: terms.allowance(&app, &caller).await? };
     app.change::<Task>(&caller.request, &id.to_string(), retry).await?;

@@ -2,25 +2,31 @@
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
+use projections::Paging;
 use projections::billing::balances;
+use projections::compute::{task_counts, tasks};
 use projections::identity::users;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::envelope::{self, Envelope};
 use crate::amount::Amount;
-use crate::app::App;
-use crate::auth::SignedIn;
+use crate::app::{App, Server};
+use crate::auth::passwords::Policy;
+use crate::auth::{Caller, SignedIn, own_account};
 use crate::error::ApiError;
+use crate::extract::Body;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(get_current_user))
+    let account = OpenApiRouter::new().routes(routes!(get_current_user, update_current_user));
+    account.routes(routes!(change_password)).routes(routes!(get_user_stats))
 }
 
 /// A user as Owl Factory shows one.
-#[derive(Serialize, ToSchema)]
+#[derive(Clone, Serialize, ToSchema)]
 pub(super) struct UserOut {
     id: String,
     email: String,
@@ -54,7 +60,6 @@ struct CurrentUserOut {
     #[serde(flatten)]
     user: UserOut,
     balance: Amount,
-    /// Nobody has tasks yet: they come with the task queue.
     total_tasks: u64,
 }
 
@@ -64,8 +69,84 @@ async fn get_current_user(
     State(app): State<App>,
     SignedIn(caller): SignedIn,
 ) -> Result<Envelope<CurrentUserOut>, ApiError> {
-    let user = users::find(&app.models.read, caller.user.tenant, caller.user.id).await?;
+    Ok(envelope::ok(shown(&app, &caller).await?))
+}
+
+async fn shown(server: &Server, caller: &Caller) -> Result<CurrentUserOut, ApiError> {
+    let (db, tenant, id) = (&server.models.read, caller.user.tenant, caller.user.id);
+    let user = users::find(db, tenant, id).await?;
     let user = UserOut::of(user.ok_or_else(ApiError::not_found)?)?;
-    let balance = balances::of(&app.models.read, caller.user.tenant, caller.user.id).await?;
-    Ok(envelope::ok(CurrentUserOut { user, balance: Amount(balance), total_tasks: 0 }))
+    let balance = balances::of(db, tenant, id).await?;
+    let total_tasks = task_counts::count(db, tenant, id, None, None).await?;
+    Ok(CurrentUserOut { user, balance: Amount(balance), total_tasks })
+}
+
+/// What is missing stays as it is.
+#[derive(Deserialize, ToSchema)]
+struct ProfileBody {
+    full_name: Option<String>,
+    username: Option<String>,
+}
+
+#[utoipa::path(put, path = "/api/users/me", operation_id = "update_current_user", request_body = ProfileBody,
+    responses((status = 200, body = Envelope<CurrentUserOut>)))]
+async fn update_current_user(
+    State(app): State<App>,
+    SignedIn(caller): SignedIn,
+    Body(body): Body<ProfileBody>,
+) -> Result<Envelope<CurrentUserOut>, ApiError> {
+    own_account::change_profile(&app, &caller, body.username, body.full_name).await?;
+    Ok(envelope::ok(shown(&app, &caller).await?))
+}
+
+#[derive(Deserialize, ToSchema)]
+struct PasswordBody {
+    current_password: String,
+    new_password: String,
+}
+
+#[utoipa::path(post, path = "/api/users/change-password", operation_id = "change_password",
+    request_body = PasswordBody, responses((status = 200, body = Envelope<Value>)))]
+async fn change_password(
+    State(app): State<App>,
+    SignedIn(caller): SignedIn,
+    Body(body): Body<PasswordBody>,
+) -> Result<Envelope<Value>, ApiError> {
+    let passwords = (body.current_password, body.new_password);
+    own_account::change_password(&app, &caller, passwords, Policy::Owl).await?;
+    Ok(envelope::ok(Value::Null))
+}
+
+/// What the user's tasks came to.
+#[derive(Serialize, ToSchema)]
+struct UserStatsOut {
+    total_tasks: u64,
+    completed_tasks: u64,
+    /// Failed or timed out.
+    failed_tasks: u64,
+    /// What tasks cost, refunds taken off.
+    total_cost: Amount,
+    current_balance: Amount,
+    /// When the newest task was submitted.
+    last_task_date: Option<DateTime<Utc>>,
+}
+
+#[utoipa::path(get, path = "/api/users/stats", operation_id = "get_user_stats",
+    responses((status = 200, body = Envelope<UserStatsOut>)))]
+async fn get_user_stats(
+    State(app): State<App>,
+    SignedIn(caller): SignedIn,
+) -> Result<Envelope<UserStatsOut>, ApiError> {
+    let (db, tenant, id) = (&app.models.read, caller.user.tenant, caller.user.id);
+    let count = |status: Option<&'static str>| task_counts::count(db, tenant, id, status, None);
+    let figures = balances::figures(db, tenant, id).await?;
+    let newest = tasks::list(db, tenant, id, &tasks::Wanted::default(), Paging { page: 1, per_page: 1 }).await?;
+    Ok(envelope::ok(UserStatsOut {
+        total_tasks: count(None).await?,
+        completed_tasks: count(Some("completed")).await?,
+        failed_tasks: count(Some("failed")).await? + count(Some("timed_out")).await?,
+        total_cost: Amount(figures.spent),
+        current_balance: Amount(figures.balance),
+        last_task_date: newest.rows.first().map(|task| task.created_at),
+    }))
 }

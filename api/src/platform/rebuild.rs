@@ -8,7 +8,7 @@ use domain::metadata::TenantId;
 use replay::projections_named;
 use replay::rebuild::rebuild;
 use replay::verify::verify;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -16,19 +16,13 @@ use utoipa_axum::routes;
 use crate::app::{App, Server};
 use crate::auth::Admin;
 use crate::error::ApiError;
-use crate::extract::{Path, Query};
+use crate::extract::Path;
 
 /// Rows that are counted as different at most.
 const DIFFERENCES_MAX: usize = 10_000;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(rebuild_projection))
-}
-
-#[derive(Deserialize)]
-struct RebuildQuery {
-    #[serde(default)]
-    dry_run: bool,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -57,12 +51,12 @@ async fn rebuild_projection(
     State(app): State<App>,
     Admin(caller): Admin,
     Path(name): Path<String>,
-    Query(RebuildQuery { dry_run }): Query<RebuildQuery>,
 ) -> Result<Json<RebuildOut>, ApiError> {
     // It is work on the tables of all tenants: those who run the installation may ask for it.
     if caller.user.tenant != TenantId::DEFAULT {
         return Err(ApiError::forbidden("Administrators of the installation only"));
     }
+    let dry_run = caller.request.dry_run;
     let work = async move { if dry_run { compared(&app, &name).await } else { rebuilt(&app, &name).await } };
     // In a task of its own, because a client that hangs up must not leave it half done.
     tokio::spawn(work).await.map_err(|error| ApiError::internal(&error))?.map(Json)

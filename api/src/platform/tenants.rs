@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::envelope::{self, Items};
+use super::envelope::{self, Items, Outcome, outcome};
 use crate::app::{App, Server};
 use crate::as_of::Lists;
 use crate::auth::Installer;
@@ -45,15 +45,15 @@ impl From<tenants::Model> for TenantOut {
 }
 
 #[utoipa::path(post, path = "/platform/v1/tenants", operation_id = "create_tenant", request_body = TenantBody,
-    responses((status = 201, body = TenantOut)))]
+    params(("dry_run" = Option<bool>, Query)), responses((status = 201, body = TenantOut)))]
 async fn create_tenant(
     State(app): State<App>,
     Installer(caller): Installer,
     Body(body): Body<TenantBody>,
-) -> Result<(StatusCode, Json<TenantOut>), ApiError> {
+) -> Result<Outcome<TenantOut>, ApiError> {
     let id = caller.request.id_for("tenant");
     app.execute::<Tenant>(&caller.request, &id.to_string(), TenantCommand::Create { name: body.name }).await?;
-    Ok((StatusCode::CREATED, Json(shown(&app, caller.user.tenant, TenantId(id)).await?)))
+    outcome(&caller.request, StatusCode::CREATED, shown(&app, caller.user.tenant, TenantId(id))).await
 }
 
 #[derive(Deserialize)]
@@ -76,16 +76,16 @@ async fn list_tenants(
 }
 
 #[utoipa::path(put, path = "/platform/v1/tenants/{id}", operation_id = "rename_tenant", request_body = TenantBody,
-    responses((status = 200, body = TenantOut)))]
+    params(("id" = Uuid, Path), ("dry_run" = Option<bool>, Query)), responses((status = 200, body = TenantOut)))]
 async fn rename_tenant(
     State(app): State<App>,
     Installer(caller): Installer,
     Path(id): Path<Uuid>,
     Body(body): Body<TenantBody>,
-) -> Result<Json<TenantOut>, ApiError> {
+) -> Result<Outcome<TenantOut>, ApiError> {
     let rename = TenantCommand::Rename { name: body.name };
     app.change::<Tenant>(&caller.request, &id.to_string(), rename).await?;
-    Ok(Json(shown(&app, caller.user.tenant, TenantId(id)).await?))
+    outcome(&caller.request, StatusCode::OK, shown(&app, caller.user.tenant, TenantId(id))).await
 }
 
 async fn shown(server: &Server, tenant: TenantId, id: TenantId) -> Result<TenantOut, ApiError> {

@@ -4,19 +4,22 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
+use domain::identity::plan::Plan;
 use domain::identity::role::Role;
 use domain::identity::user::{Administrator, Registrar, User, UserCommand};
 use domain::metadata::{TenantId, UserId};
-use projections::Paging;
+use projections::crm::customers;
 use projections::identity::tenants;
 use projections::identity::users::{self, UserFilter};
+use projections::{Page, Paging};
+use sea_orm::DbErr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::envelope::{self, Items};
+use super::envelope::{self, Items, Outcome, outcome};
 use crate::app::{App, Server};
 use crate::as_of::Lists;
 use crate::auth::passwords::Policy;
@@ -30,6 +33,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(create_user, list_users))
         .routes(routes!(change_role))
         .routes(routes!(change_active))
+        .routes(routes!(change_plan))
+        .routes(routes!(change_customer))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -51,15 +56,23 @@ struct UserOut {
     username: Option<String>,
     name: Option<String>,
     role: String,
+    /// `free`, `basic` or `pro`.
+    plan: &'static str,
+    /// The customer whose person the user is.
+    customer_id: Option<i64>,
     is_active: bool,
     last_login_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
 
-impl From<users::Model> for UserOut {
-    fn from(row: users::Model) -> Self {
-        Self {
+impl TryFrom<users::Model> for UserOut {
+    type Error = DbErr;
+
+    fn try_from(row: users::Model) -> Result<Self, DbErr> {
+        Ok(Self {
+            plan: row.plan()?.name(),
+            customer_id: row.customer_id,
             id: row.id,
             tenant_id: row.tenant,
             email: row.email,
@@ -70,17 +83,17 @@ impl From<users::Model> for UserOut {
             last_login_at: row.last_login_at,
             created_at: row.created_at,
             updated_at: row.updated_at,
-        }
+        })
     }
 }
 
 #[utoipa::path(post, path = "/platform/v1/users", operation_id = "create_user", request_body = CreateUserBody,
-    responses((status = 201, body = UserOut)))]
+    params(("dry_run" = Option<bool>, Query)), responses((status = 201, body = UserOut)))]
 async fn create_user(
     State(app): State<App>,
     Admin(caller): Admin,
     Body(body): Body<CreateUserBody>,
-) -> Result<(StatusCode, Json<UserOut>), ApiError> {
+) -> Result<Outcome<UserOut>, ApiError> {
     let tenant = tenant(&app, &caller, body.tenant_id).await?;
     let registration = Registration {
         email: body.email,
@@ -91,7 +104,7 @@ async fn create_user(
         by: Registrar::Role(caller.user.role),
     };
     let id = register(&app, &caller.request.within(tenant), &registration, Policy::Platform).await?;
-    Ok((StatusCode::CREATED, Json(shown(&app, tenant, id).await?)))
+    outcome(&caller.request, StatusCode::CREATED, shown(&app, tenant, id)).await
 }
 
 #[derive(Deserialize)]
@@ -120,7 +133,8 @@ async fn list_users(
     let filter = UserFilter { roles, is_active: query.is_active, search: query.search };
     let db = lists.of(&["users"]).await?;
     let page = users::list(&db, tenant, &filter, Paging::new(query.page, query.per_page, 50, 200)).await?;
-    Ok(Json(envelope::items(page, UserOut::from)))
+    let rows = page.rows.into_iter().map(UserOut::try_from).collect::<Result<_, _>>()?;
+    Ok(Json(envelope::items(Page { rows, total: page.total, paging: page.paging }, |user| user)))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -129,13 +143,13 @@ struct RoleBody {
 }
 
 #[utoipa::path(put, path = "/platform/v1/users/{id}/role", operation_id = "change_user_role", request_body = RoleBody,
-    responses((status = 200, body = UserOut)))]
+    params(("id" = Uuid, Path), ("dry_run" = Option<bool>, Query)), responses((status = 200, body = UserOut)))]
 async fn change_role(
     State(app): State<App>,
     Admin(caller): Admin,
     Path(id): Path<Uuid>,
     Body(body): Body<RoleBody>,
-) -> Result<Json<UserOut>, ApiError> {
+) -> Result<Outcome<UserOut>, ApiError> {
     let command = UserCommand::ChangeRole { role: role(&body.role)?, by: administrator(&caller) };
     change(&app, &caller, UserId(id), command).await
 }
@@ -146,27 +160,77 @@ struct ActiveBody {
 }
 
 #[utoipa::path(put, path = "/platform/v1/users/{id}/active", operation_id = "change_user_active",
-    request_body = ActiveBody, responses((status = 200, body = UserOut)))]
+    request_body = ActiveBody, params(("id" = Uuid, Path), ("dry_run" = Option<bool>, Query)),
+    responses((status = 200, body = UserOut)))]
 async fn change_active(
     State(app): State<App>,
     Admin(caller): Admin,
     Path(id): Path<Uuid>,
     Body(body): Body<ActiveBody>,
-) -> Result<Json<UserOut>, ApiError> {
+) -> Result<Outcome<UserOut>, ApiError> {
     let by = administrator(&caller);
     let command = if body.is_active { UserCommand::Activate { by } } else { UserCommand::Deactivate { by } };
     change(&app, &caller, UserId(id), command).await
 }
 
-async fn change(server: &Server, caller: &Caller, id: UserId, command: UserCommand) -> Result<Json<UserOut>, ApiError> {
+#[derive(Deserialize, ToSchema)]
+struct PlanBody {
+    /// `free`, `basic` or `pro`.
+    plan: String,
+}
+
+#[utoipa::path(put, path = "/platform/v1/users/{id}/plan", operation_id = "change_user_plan", request_body = PlanBody,
+    params(("id" = Uuid, Path), ("dry_run" = Option<bool>, Query)), responses((status = 200, body = UserOut)))]
+async fn change_plan(
+    State(app): State<App>,
+    Admin(caller): Admin,
+    Path(id): Path<Uuid>,
+    Body(body): Body<PlanBody>,
+) -> Result<Outcome<UserOut>, ApiError> {
+    let names = Plan::ALL.map(Plan::name).join(", ");
+    let plan = Plan::named(&body.plan).ok_or_else(|| ApiError::field("plan", format!("must be one of {names}")))?;
+    change(&app, &caller, UserId(id), UserCommand::ChangePlan { plan, by: administrator(&caller) }).await
+}
+
+#[derive(Deserialize, ToSchema)]
+struct CustomerBody {
+    /// The number of the customer; null when the user is nobody's person any more.
+    #[serde(deserialize_with = "Option::deserialize")]
+    customer_id: Option<i64>,
+}
+
+#[utoipa::path(put, path = "/platform/v1/users/{id}/customer", operation_id = "change_user_customer",
+    request_body = CustomerBody, params(("id" = Uuid, Path), ("dry_run" = Option<bool>, Query)),
+    responses((status = 200, body = UserOut)))]
+async fn change_customer(
+    State(app): State<App>,
+    Admin(caller): Admin,
+    Path(id): Path<Uuid>,
+    Body(CustomerBody { customer_id }): Body<CustomerBody>,
+) -> Result<Outcome<UserOut>, ApiError> {
+    if let Some(customer) = customer_id
+        && customers::find(&app.models.read, caller.user.tenant, customer).await?.is_none()
+    {
+        return Err(ApiError::field("customer_id", "there is no such customer"));
+    }
+    let command = UserCommand::ChangeCustomer { customer_id, by: administrator(&caller) };
+    change(&app, &caller, UserId(id), command).await
+}
+
+async fn change(
+    server: &Server,
+    caller: &Caller,
+    id: UserId,
+    command: UserCommand,
+) -> Result<Outcome<UserOut>, ApiError> {
     server.change::<User>(&caller.request, &id.to_string(), command).await?;
     server.sessions.forget(id);
-    Ok(Json(shown(server, caller.user.tenant, id).await?))
+    outcome(&caller.request, StatusCode::OK, shown(server, caller.user.tenant, id)).await
 }
 
 async fn shown(server: &Server, tenant: TenantId, id: UserId) -> Result<UserOut, ApiError> {
     let user = users::find(&server.models.read, tenant, id).await?;
-    Ok(user.ok_or_else(ApiError::not_found)?.into())
+    Ok(user.ok_or_else(ApiError::not_found)?.try_into()?)
 }
 
 /// The tenant that `asked` names; only whoever runs the installation names another one than the own.

@@ -10,6 +10,7 @@ use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use domain::devices::device::DeviceStatus;
+use uuid::Uuid;
 
 use super::device_sessions::of_session;
 use super::known_devices::FoundDevice;
@@ -122,4 +123,11 @@ fn too_many(seconds: u64) -> ApiError {
 /// No device has this credential, or no longer.
 fn unknown() -> ApiError {
     ApiError::unauthenticated("No device has these credentials")
+}
+
+impl DeviceCaller {
+    /// The id of the device.
+    pub fn id(&self) -> Uuid {
+        self.device.id
+    }
 }

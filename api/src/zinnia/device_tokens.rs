@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::devices::device::{Device, DeviceCommand, DeviceEvent, NewToken, TOKEN_HOURS_MAX, TokenPermission};
 use ipnet::IpNet;
 use projections::devices::device_tokens::{self, Included};
+use projections::devices::token_uses;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -81,6 +82,11 @@ impl TokenOut {
             created_at: row.created_at,
         }
     }
+
+    fn used(self, used: Option<&token_uses::Model>) -> Self {
+        let last_used_at = used.map(|used| used.last_used_at);
+        Self { use_count: used.map_or(0, |used| used.use_count.unsigned_abs()), last_used_at, ..self }
+    }
 }
 
 #[utoipa::path(post, path = "/api/v1/devices/{id}/tokens", operation_id = "create_device_token",
@@ -153,7 +159,13 @@ async fn list_device_tokens(
         Included { revoked: query.include_revoked.unwrap_or(false), expired: query.include_expired.unwrap_or(false) };
     let now = app.clock().now();
     let rows = device_tokens::list(&app.models.read, id, included, now).await?;
-    Ok(envelope::ok(&caller.request, rows.into_iter().map(|row| TokenOut::of(row, now)).collect()))
+    app.token_usage.write_down(&app.models).await;
+    let counted = token_uses::of(&app.models.read, rows.iter().map(|row| row.id.as_str())).await?;
+    let shown = rows.into_iter().map(|row| {
+        let counted = counted.iter().find(|counted| counted.token_id == row.id);
+        TokenOut::of(row, now).used(counted)
+    });
+    Ok(envelope::ok(&caller.request, shown.collect()))
 }
 
 #[utoipa::path(delete, path = "/api/v1/devices/{device_id}/tokens/{token_id}", operation_id = "revoke_device_token",

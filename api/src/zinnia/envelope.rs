@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::alert_words;
 use crate::error::{ApiError, ErrorKind};
 use crate::request::RequestContext;
 
@@ -88,10 +89,24 @@ fn in_milliseconds<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result
 
 /// The error body.
 pub fn error(error: &ApiError) -> Response {
+    let (status, word, message) = said_of(error);
+    (status, Json(json!({ "code": status.as_u16(), "message": message, "error": word }))).into_response()
+}
+
+/// The sentence in the error body.
+pub(super) fn sentence(error: &ApiError) -> String {
+    said_of(error).2
+}
+
+fn said_of(error: &ApiError) -> (StatusCode, &'static str, String) {
     let (status, word, message) = words(error.kind);
-    let (status, word, message) = match (error.code, error.kind) {
+    match (error.code, error.kind) {
         ("user.already_registered" | "username.taken", _) => {
             (StatusCode::BAD_REQUEST, "validation_error", particular(error))
+        }
+        // They say how long to wait or what to do, which the fixed words do not.
+        ("verification.too_soon" | "verification.invalid" | "verification.wrong" | "recaptcha.failed", _) => {
+            (status, word, particular(error))
         }
         ("user.locked" | "user.deactivated", _) => {
             (StatusCode::UNAUTHORIZED, "unauthorized", format!("认证失败：{}", particular(error)))
@@ -101,20 +116,24 @@ pub fn error(error: &ApiError) -> Response {
             (status, word, format!("{message}: {}", particular(error)))
         }
         (_, _) => (status, word, message.to_owned()),
-    };
-    (status, Json(json!({ "code": status.as_u16(), "message": message, "error": word }))).into_response()
+    }
 }
 
 /// What exactly is wrong, in Chinese where there are words for it.
 fn particular(error: &ApiError) -> String {
+    let number = |name: &str| error.details.get(name).map(ToString::to_string).unwrap_or_default();
     match error.code {
         "user.already_registered" => "邮箱已被注册".to_owned(),
         "username.taken" => "用户名已被占用".to_owned(),
+        "verification.too_soon" => format!("请等待 {} 秒后再重新发送", number("seconds")),
+        "verification.invalid" => "验证码无效或已过期".to_owned(),
+        "verification.wrong" => format!("验证码错误，还剩 {} 次尝试机会", number("remaining_attempts")),
+        "recaptcha.failed" => "人机验证失败".to_owned(),
         "user.email_invalid" => "邮箱格式不正确".to_owned(),
         "user.username_invalid" => "用户名长度必须在3到50之间".to_owned(),
         "device.name_out_of_range" => "名称长度必须在1到100之间".to_owned(),
         "device.type_out_of_range" => "设备类型长度必须在1到50之间".to_owned(),
-        "device.metadata_too_large" => "元数据过大".to_owned(),
+        "user.metadata_too_large" | "device.metadata_too_large" => "元数据过大".to_owned(),
         "device.metadata_has_nul" => "元数据包含无效字符".to_owned(),
         "device.low_threshold_out_of_range" => "低电量阈值必须在1到100之间".to_owned(),
         "device.critical_threshold_out_of_range" => "临界电量阈值必须在1到100之间".to_owned(),
@@ -138,10 +157,9 @@ fn particular(error: &ApiError) -> String {
         "user.device_info_too_long" => "设备信息过长".to_owned(),
         "user.deactivated" => "账户已被禁用".to_owned(),
         "user.locked" => {
-            let minutes = error.details.get("remaining_minutes").map(ToString::to_string).unwrap_or_default();
-            format!("账户已锁定，请{minutes}分钟后再试")
+            format!("账户已锁定，请{}分钟后再试", number("remaining_minutes"))
         }
-        _ => error.message.clone(),
+        code => alert_words::refusal(code).map_or_else(|| error.message.clone(), str::to_owned),
     }
 }
 

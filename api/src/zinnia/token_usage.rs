@@ -2,14 +2,22 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use lru::LruCache;
+use projections::ReadModels;
+use projections::devices::token_uses;
 use uuid::Uuid;
+
+use crate::app::Server;
 
 /// Tokens whose requests of the present minute are counted.
 const COUNTED_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99_999);
+
+/// How often uses are written down.
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often a token was used, and when last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,13 +58,38 @@ impl TokenUsage {
         })
     }
 
+    /// Writes down what is not written down yet. What cannot be is kept for the next time.
+    pub async fn write_down(&self, models: &ReadModels) {
+        let uses = self.take();
+        if uses.is_empty() {
+            return;
+        }
+        let rows = uses.iter().map(|(token, used)| token_uses::Model {
+            token_id: token.to_string(),
+            use_count: used.count.cast_signed(),
+            last_used_at: used.last_at,
+        });
+        if let Err(error) = token_uses::add(&models.write, rows.collect()).await {
+            tracing::warn!(%error, "uses of tokens are written down later");
+            self.put_back(uses);
+        }
+    }
+
+    /// Writes down for ever.
+    pub async fn keep_writing(server: Arc<Server>) {
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            server.token_usage.write_down(&server.models).await;
+        }
+    }
+
     /// Takes what is not written down yet.
-    pub fn take(&self) -> HashMap<Uuid, Use> {
+    fn take(&self) -> HashMap<Uuid, Use> {
         self.with(|counters| std::mem::take(&mut counters.unwritten))
     }
 
     /// Puts back what could not be written down.
-    pub fn put_back(&self, uses: HashMap<Uuid, Use>) {
+    fn put_back(&self, uses: HashMap<Uuid, Use>) {
         self.with(|counters| {
             for (token, unwritten) in uses {
                 let kept = counters.unwritten.entry(token).or_insert(Use { count: 0, ..unwritten });

@@ -1,13 +1,15 @@
-//! The way in, and the own account.
+//! The way in and out.
 
 use axum::extract::State;
 use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
+use domain::identity::user::{User, UserCommand};
+use domain::identity::verification::Purpose;
 use projections::identity::users;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -16,9 +18,12 @@ use super::envelope::{self, Envelope};
 use crate::app::{App, Server};
 use crate::auth::cookies::{cookie, is_same_origin, set_cookie};
 use crate::auth::passwords::Policy;
+use crate::auth::recaptcha;
 use crate::auth::registration::{Registration, register};
 use crate::auth::sign_in::{self, Credentials, Entrance, Lives};
+use crate::auth::verification::{self, Deed, Shown};
 use crate::auth::{SignedIn, cross_site};
+use crate::config::Switch;
 use crate::error::ApiError;
 use crate::extract::Body;
 use crate::request::RequestContext;
@@ -34,7 +39,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(login))
         .routes(routes!(refresh))
         .routes(routes!(logout))
-        .routes(routes!(get_current_user))
+        .routes(routes!(logout_all))
 }
 
 /// A user as Zinnia shows one.
@@ -45,8 +50,12 @@ pub(super) struct UserOut {
     username: String,
     role: &'static str,
     email_verified: bool,
+    is_active: bool,
     created_at: DateTime<Utc>,
     last_login_at: Option<DateTime<Utc>>,
+    /// What clients keep for the user; shown to the user alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Map<String, Value>>,
 }
 
 impl UserOut {
@@ -58,11 +67,21 @@ impl UserOut {
             role: row.role()?.in_zinnia(),
             id: row.id,
             email: row.email,
-            // Nothing verifies addresses yet.
-            email_verified: false,
+            email_verified: row.email_verified,
+            is_active: row.is_active,
             created_at: row.created_at,
             last_login_at: row.last_login_at,
+            metadata: None,
         })
+    }
+
+    /// The same for the user alone.
+    ///
+    /// # Errors
+    /// When the row cannot be read.
+    pub(super) fn own(row: users::Model) -> Result<Self, ApiError> {
+        let metadata = serde_json::from_str(&row.metadata).map_err(|error| ApiError::internal(&error))?;
+        Ok(Self { metadata: Some(metadata), ..Self::of(row)? })
     }
 }
 
@@ -72,6 +91,9 @@ struct RegisterBody {
     username: String,
     password: String,
     confirm_password: Option<String>,
+    recaptcha_token: Option<String>,
+    /// The code that was mailed to the address, where it is asked for.
+    verification_code: Option<String>,
 }
 
 #[utoipa::path(post, path = "/api/v1/users/register", operation_id = "register", request_body = RegisterBody,
@@ -81,17 +103,44 @@ async fn register_user(
     request: RequestContext,
     Body(body): Body<RegisterBody>,
 ) -> Result<(StatusCode, Envelope<UserOut>), ApiError> {
+    recaptcha::check(&app, &request, body.recaptcha_token.as_deref()).await?;
     if body.confirm_password.is_some_and(|confirmed| confirmed != body.password) {
         return Err(ApiError::field("confirm_password", "两次输入的密码不一致"));
     }
-    if !body.username.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        return Err(ApiError::field("username", "用户名只能包含字母、数字和下划线"));
+    check_username(&body.username)?;
+    // The code is looked at first: without it nobody is told whether an address is registered.
+    let code = body.verification_code.filter(|code| !code.is_empty());
+    let code = required(&app, code)?;
+    let email = body.email.clone();
+    let shown = code.as_deref().map(|code| Shown { purpose: Purpose::Registration, email: &email, code });
+    if let Some(shown) = &shown {
+        verification::show(&app, &request, shown, Deed::Check).await?;
     }
     let registration = Registration::public(body.email, Some(body.username), None, body.password);
     let id = register(&app, &request, &registration, Policy::Zinnia).await?;
+    if let Some(shown) = &shown {
+        verification::show(&app, &request, shown, Deed::Use).await?;
+        app.execute::<User>(&request.signed_in(id, request.tenant), &id.to_string(), UserCommand::VerifyEmail).await?;
+    }
     let user = users::find(&app.models.read, request.tenant, id).await?;
     let user = UserOut::of(user.ok_or_else(|| ApiError::internal(&"a registered user that no list knows"))?)?;
     Ok((StatusCode::CREATED, envelope::ok(&request, user)))
+}
+
+fn required(server: &Server, code: Option<String>) -> Result<Option<String>, ApiError> {
+    match server.config.registration.require_email_verification {
+        Switch::On if code.is_none() => Err(ApiError::field("verification_code", "请先验证邮箱")),
+        Switch::On | Switch::Off => Ok(code),
+    }
+}
+
+/// Zinnia takes fewer names than the other products.
+pub(super) fn check_username(username: &str) -> Result<(), ApiError> {
+    if username.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        Ok(())
+    } else {
+        Err(ApiError::field("username", "用户名只能包含字母、数字和下划线"))
+    }
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -177,13 +226,23 @@ fn set_cookies(
     responses((status = 200, body = Envelope<Value>)))]
 async fn logout(State(app): State<App>, SignedIn(caller): SignedIn) -> Result<Response, ApiError> {
     sign_in::sign_out(&app, &caller).await?;
-    let gone = [(ACCESS_COOKIE, "", TimeDelta::zero()), (REFRESH_COOKIE, "", TimeDelta::zero())];
-    Ok((set_cookies(&app, gone), envelope::said::<Value>(&caller.request, "已登出")).into_response())
+    Ok((without_cookies(&app), envelope::said::<Value>(&caller.request, "已登出")).into_response())
 }
 
-#[utoipa::path(get, path = "/api/v1/users/me", operation_id = "get_current_user",
-    responses((status = 200, body = Envelope<UserOut>)))]
-async fn get_current_user(State(app): State<App>, SignedIn(caller): SignedIn) -> Result<Envelope<UserOut>, ApiError> {
-    let user = users::find(&app.models.read, caller.user.tenant, caller.user.id).await?;
-    Ok(envelope::ok(&caller.request, UserOut::of(user.ok_or_else(ApiError::not_found)?)?))
+fn without_cookies(server: &Server) -> impl axum::response::IntoResponseParts + use<> {
+    set_cookies(server, [(ACCESS_COOKIE, "", TimeDelta::zero()), (REFRESH_COOKIE, "", TimeDelta::zero())])
+}
+
+#[derive(Serialize, ToSchema)]
+struct LogoutAllOut {
+    message: &'static str,
+    sessions_revoked: usize,
+}
+
+#[utoipa::path(post, path = "/api/v1/users/logout-all", operation_id = "logout_all",
+    responses((status = 200, body = Envelope<LogoutAllOut>)))]
+async fn logout_all(State(app): State<App>, SignedIn(caller): SignedIn) -> Result<Response, ApiError> {
+    let sessions_revoked = sign_in::sign_out_everywhere(&app, &caller).await?;
+    let data = LogoutAllOut { message: "已登出所有设备", sessions_revoked };
+    Ok((without_cookies(&app), envelope::ok(&caller.request, data)).into_response())
 }

@@ -1,5 +1,7 @@
 //! Commands that wait for the writer, and how many of them it takes at once.
 
+use std::time::{Duration, Instant};
+
 use domain::TenantId;
 use domain::log::{Append, Appended, CommandKey, LogError};
 use tokio::sync::{mpsc, oneshot};
@@ -12,6 +14,9 @@ const WAITING_MAX: usize = 4_096;
 const BATCH_JOBS_MAX: usize = 1_024;
 /// A transaction takes no more commands when it has so many bytes.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How long a transaction waits for commands that may come.
+const COMPANY_WAIT_MAX: Duration = Duration::from_micros(200);
 
 /// Where the writer says how it went.
 pub(super) type Answer<T> = oneshot::Sender<Result<T, LogError>>;
@@ -90,6 +95,26 @@ impl Job {
             Self::Append(_, answer) => drop(answer.send(Err(error))),
             Self::KeepAnswer(_, answer) | Self::KeepPosition(_, answer) => drop(answer.send(Err(error))),
         }
+    }
+}
+
+/// Who shared the last transaction, and is likely to be back soon: clients that wait for their answers come in rounds.
+/// Whoever was alone waits for nobody.
+#[derive(Debug, Default)]
+pub(super) struct Company {
+    last: usize,
+    since: Option<Instant>,
+}
+
+impl Company {
+    /// Whether a transaction of `present` commands should wait a moment for more.
+    pub(super) fn is_awaited(&mut self, present: usize) -> bool {
+        present < self.last / 2 && self.since.get_or_insert_with(Instant::now).elapsed() < COMPANY_WAIT_MAX
+    }
+
+    /// So many came.
+    pub(super) fn came(&mut self, present: usize) {
+        *self = Self { last: present, since: None };
     }
 }
 

@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::log::{Append, Appended, CommandKey, CommandUnderKey, KeptCommand, Log, LogError, PAGE_EVENTS_MAX, Page};
 use domain::{Recorded, TenantId};
 
+use super::names::Shared;
 use super::tail::{Tail, wanted};
-use super::{ends, limits, time_of_recording};
+use super::{ends, limits, recorded, time_of_recording};
 
 /// A log that is gone with the process.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ impl MemoryLog {
 }
 
 impl Kept {
-    fn append(&mut self, append: Append) -> Appended {
+    fn append(&mut self, append: &Append) -> Appended {
         let key = append.key.clone().map(|key| ((append.tenant, key.key), key.fingerprint));
         if let Some(kept) = key.as_ref().and_then(|(key, _)| self.commands.get(key)) {
             return Appended::Repeated(kept.clone());
@@ -67,28 +68,11 @@ impl Kept {
         Appended::Done(events)
     }
 
-    fn record(&self, append: Append) -> Vec<Recorded> {
+    fn record(&self, append: &Append) -> Vec<Recorded> {
         let head = self.events.len() as u64;
         let last_time = self.events.last().map_or(DateTime::<Utc>::MIN_UTC, |event| event.recorded_at);
         let recorded_at = time_of_recording(last_time);
-        let aggregate_type: Arc<str> = append.aggregate_type.into();
-        let aggregate_id: Arc<str> = append.aggregate_id.into();
-        let metadata: Arc<str> = append.metadata.into();
-        let numbered = (1..).zip(append.events);
-        let record = numbered.map(|(place, event)| Recorded {
-            position: head + place,
-            event_id: event.event_id,
-            aggregate_type: Arc::clone(&aggregate_type),
-            aggregate_id: Arc::clone(&aggregate_id),
-            sequence: append.expected_sequence + place,
-            event_type: event.event_type.into(),
-            event_version: event.event_version,
-            payload: event.payload.into(),
-            tenant: append.tenant,
-            metadata: Arc::clone(&metadata),
-            recorded_at,
-        });
-        record.collect()
+        recorded(append, head + 1, recorded_at, &mut Shared::default())
     }
 }
 
@@ -97,7 +81,7 @@ impl Log for MemoryLog {
     async fn append(&self, append: Append) -> Result<Appended, LogError> {
         limits::check(&append)?;
         let mut kept = self.kept();
-        let appended = kept.append(append);
+        let appended = kept.append(&append);
         self.tail.advance(kept.events.len() as u64);
         Ok(appended)
     }

@@ -6,15 +6,28 @@ use std::sync::Arc;
 /// More names than this are not the program's own; they are forgotten rather than hoarded.
 const NAMES_MAX: usize = 4_096;
 
-/// Texts that repeat: sorts of aggregates and of events.
+/// Texts that repeat: sorts of aggregates, or of events.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     known: HashSet<Arc<str>>,
+    /// Most often it is asked for again.
+    last: Option<Arc<str>>,
 }
 
 impl Names {
     /// The shared text that says `name`.
     pub(super) fn get(&mut self, name: &str) -> Arc<str> {
+        if let Some(last) = &self.last
+            && **last == *name
+        {
+            return Arc::clone(last);
+        }
+        let shared = self.known(name);
+        self.last = Some(Arc::clone(&shared));
+        shared
+    }
+
+    fn known(&mut self, name: &str) -> Arc<str> {
         if let Some(known) = self.known.get(name) {
             return Arc::clone(known);
         }
@@ -27,10 +40,10 @@ impl Names {
     }
 }
 
-/// A text that often equals the one before, such as the metadata of the events of one command.
-pub(super) fn same_or_new(last: &mut Arc<str>, text: &str) -> Arc<str> {
-    if **last != *text {
-        *last = Arc::from(text);
-    }
-    Arc::clone(last)
+/// What the records of one reader share, and where their texts are put together.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) aggregate_types: Names,
+    pub(super) event_types: Names,
+    pub(super) scratch: String,
 }

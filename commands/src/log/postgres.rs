@@ -26,6 +26,7 @@ use tokio::task::AbortHandle;
 
 use self::reader::Reader;
 use self::writer::Writer;
+use super::halves;
 use super::jobs::{Jobs, KeepAnswer, KeepPosition};
 use super::tail::Tail;
 
@@ -76,6 +77,7 @@ impl PostgresLog {
         let mut writer = Writer::new(address.clone(), &options);
         writer.set_up().await?;
         let reader = Reader::new(address.clone(), &options);
+        tokio::spawn(listener::announce(reader.clone(), writer.appended()));
         let tail = Arc::new(Tail::new(reader.head().await?));
         tokio::spawn(writer.run(waiting, Arc::clone(&tail)));
         let following = listener::follow(reader.clone(), Arc::clone(&tail), options.poll_interval);
@@ -119,6 +121,9 @@ impl Log for PostgresLog {
         }
         match self.tail.page(after, aggregate_types, limit) {
             Some(page) => Ok(page),
+            None if aggregate_types.is_empty() => {
+                halves::page(after, limit, |after, limit| self.reader.page(after, &[], limit)).await
+            }
             None => self.reader.page(after, aggregate_types, limit).await,
         }
     }

@@ -52,9 +52,9 @@ impl Tail {
     }
 
     /// Takes in events that are durable, in order of position.
-    pub(super) fn append<'a>(&self, events: impl Iterator<Item = &'a Recorded>) {
+    pub(super) fn append(&self, events: impl IntoIterator<Item = Recorded>) {
         let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
-        events.for_each(|event| recent.push(event.clone()));
+        events.into_iter().for_each(|event| recent.push(event));
         let last = recent.events.back().map(|event| event.position);
         drop(recent);
         last.inspect(|head| self.advance(*head));
@@ -119,13 +119,13 @@ mod tests {
             position,
             event_id: Uuid::nil(),
             aggregate_type: text.clone(),
-            aggregate_id: text.clone(),
+            aggregate_id: text.clone().into(),
             sequence: 1,
             event_type: text.clone(),
             event_version: 1,
-            payload: text.clone(),
+            payload: text.clone().into(),
             tenant: TenantId::DEFAULT,
-            metadata: text,
+            metadata: text.into(),
             recorded_at: DateTime::UNIX_EPOCH,
         }
     }
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn it_answers_only_from_where_it_has_everything() {
         let tail = Tail::new(4);
-        tail.append([event(5), event(6), event(7)].iter());
+        tail.append([event(5), event(6), event(7)]);
         assert!(tail.page(3, &[], 10).is_none());
         assert_eq!(positions(&tail.page(4, &[], 10).unwrap()), [5, 6, 7]);
         assert_eq!(positions(&tail.page(5, &[], 1).unwrap()), [6]);
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn a_gap_empties_it() {
         let tail = Tail::new(0);
-        tail.append([event(1), event(2), event(4)].iter());
+        tail.append([event(1), event(2), event(4)]);
         assert!(tail.page(1, &[], 10).is_none());
         assert_eq!(positions(&tail.page(3, &[], 10).unwrap()), [4]);
         assert_eq!(tail.head(), 4);
@@ -157,7 +157,7 @@ mod tests {
     fn it_is_bounded() {
         let tail = Tail::new(0);
         let count = EVENTS_MAX as u64 + 5;
-        tail.append((1..=count).map(event).collect::<Vec<_>>().iter());
+        tail.append((1..=count).map(event));
         assert!(tail.page(4, &[], 1).is_none());
         assert_eq!(positions(&tail.page(5, &[], 1).unwrap()), [6]);
     }

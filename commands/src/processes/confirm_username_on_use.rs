@@ -1,4 +1,4 @@
-//! Confirm the claim on a username once a user bears it, and release the one that was given up for it.
+//! Confirm the claim on a username once a user bears it, and release the one that was given up.
 
 use async_trait::async_trait;
 use domain::event::Recorded;
@@ -25,15 +25,20 @@ impl Process for ConfirmUsernameOnUse {
 
     async fn react(&self, bus: &CommandBus, event: &Recorded) -> Result<Option<u64>, ProcessError> {
         let (given_up, borne) = match event.decode::<User>()? {
-            Some(UserEvent::Registered { username: Some(username), .. }) => (None, username),
-            Some(UserEvent::Renamed { from, to }) => (from, to),
+            Some(UserEvent::Deleted { username: Some(username) }) => (Some(username), None),
+            Some(UserEvent::Registered { username: Some(username), .. }) => (None, Some(username)),
+            Some(UserEvent::Renamed { from, to }) => (from, Some(to)),
             Some(
                 UserEvent::Registered { username: None, .. }
                 | UserEvent::ProfileChanged { .. }
                 | UserEvent::PasswordChanged { .. }
                 | UserEvent::RoleChanged { .. }
+                | UserEvent::PlanChanged { .. }
+                | UserEvent::CustomerChanged { .. }
                 | UserEvent::Deactivated
                 | UserEvent::Activated
+                | UserEvent::EmailVerified
+                | UserEvent::Deleted { username: None }
                 | UserEvent::SignInFailed { .. }
                 | UserEvent::Locked { .. }
                 | UserEvent::SessionOpened { .. }
@@ -43,19 +48,31 @@ impl Process for ConfirmUsernameOnUse {
             | None => return Ok(None),
         };
         let owner = event.aggregate_id.parse().map(UserId).map_err(|_| ProcessError::Refused("no user's id".into()))?;
-        let confirm = self.context(event, "confirm", bus)?;
-        let receipt = bus.execute::<Username>(&claim_id(&borne), UsernameCommand::Confirm { owner }, &confirm).await?;
-        let Some(given_up) = given_up.filter(|given_up| claim_id(given_up) != claim_id(&borne)) else {
-            return Ok(Some(receipt.position));
-        };
-        let release = self.context(event, "release", bus)?;
-        let receipt =
-            bus.execute::<Username>(&claim_id(&given_up), UsernameCommand::Release { owner }, &release).await?;
-        Ok(Some(receipt.position))
+        let mut position = None;
+        if let Some(borne) = &borne {
+            let confirm = UsernameCommand::Confirm { owner };
+            position = Some(self.claim(bus, event, (borne, "confirm"), confirm).await?);
+        }
+        if let Some(given_up) = given_up.filter(|name| borne.as_deref().map(claim_id) != Some(claim_id(name))) {
+            let release = UsernameCommand::Release { owner };
+            position = Some(self.claim(bus, event, (&given_up, "release"), release).await?);
+        }
+        Ok(position)
     }
 }
 
 impl ConfirmUsernameOnUse {
+    async fn claim(
+        &self,
+        bus: &CommandBus,
+        event: &Recorded,
+        (username, purpose): (&str, &str),
+        command: UsernameCommand,
+    ) -> Result<u64, ProcessError> {
+        let context = self.context(event, purpose, bus)?;
+        Ok(bus.execute::<Username>(&claim_id(username), command, &context).await?.position)
+    }
+
     /// Claims belong to the default tenant, whosesoever user it is.
     fn context(&self, event: &Recorded, purpose: &str, bus: &CommandBus) -> Result<CommandContext, ProcessError> {
         let actor = format!("process:{}", self.name());

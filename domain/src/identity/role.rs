@@ -85,6 +85,14 @@ impl Role {
         self.in_zinnia() != "readonly"
     }
 
+    /// Whether users of this role are the people of one customer, and see nothing but what is that customer's.
+    pub fn belongs_to_a_customer(self) -> bool {
+        match self {
+            Self::Client | Self::Customer => true,
+            Self::Owner | Self::Admin | Self::MiningSiteOwner | Self::Guest | Self::User | Self::Readonly => false,
+        }
+    }
+
     /// Whether this role may create, change or deactivate users of role `other`: an owner all, an administrator
     /// those who administer nothing.
     pub fn manages(self, other: Self) -> bool {

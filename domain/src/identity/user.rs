@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::aggregate::{Decider, Now, write_decision};
 use crate::event_names;
+use crate::identity::plan::Plan;
 use crate::identity::role::Role;
 use crate::metadata::UserId;
 
@@ -65,8 +66,21 @@ pub enum UserEvent {
     RoleChanged {
         role: Role,
     },
+    PlanChanged {
+        plan: Plan,
+    },
+    /// The customer whose person the user is; none any more when it is absent.
+    CustomerChanged {
+        customer_id: Option<i64>,
+    },
     Deactivated,
     Activated,
+    /// The user has shown a code that was mailed to the address.
+    EmailVerified,
+    /// The user is gone for good; the address stays taken, the username becomes free.
+    Deleted {
+        username: Option<String>,
+    },
     SignInFailed {
         surface: String,
         /// Wrong passwords in a row, this one included.
@@ -100,8 +114,12 @@ event_names!(UserEvent {
     ProfileChanged => "user.profile_changed" 1,
     PasswordChanged => "user.password_changed" 1,
     RoleChanged => "user.role_changed" 1,
+    PlanChanged => "user.plan_changed" 1,
+    CustomerChanged => "user.customer_changed" 1,
     Deactivated => "user.deactivated" 1,
     Activated => "user.activated" 1,
+    EmailVerified => "user.email_verified" 1,
+    Deleted => "user.deleted" 1,
     SignInFailed => "user.sign_in_failed" 1,
     Locked => "user.locked" 1,
     SessionOpened => "user.session_opened" 1,
@@ -144,10 +162,20 @@ pub enum UserCommand {
     ChangeProfile { name: Option<String>, metadata: Option<Map<String, Value>> },
     /// Replaces the password and ends all sessions but `keep`.
     ChangePassword { current: PasswordCheck, password_hash: String, keep: Option<Uuid> },
+    /// Replaces the password of whoever has shown a code that was mailed to the address, and ends all sessions.
+    ResetPassword { password_hash: String },
+    /// Notes that the user has shown a code that was mailed to the address.
+    VerifyEmail,
     /// Gives the user another role.
     ChangeRole { role: Role, by: Administrator },
+    /// Puts the user on another plan.
+    ChangePlan { plan: Plan, by: Administrator },
+    /// Says whose person the user is.
+    ChangeCustomer { customer_id: Option<i64>, by: Administrator },
     /// Shuts the user out.
     Deactivate { by: Administrator },
+    /// Ends the user for good.
+    Delete { by: Administrator },
     /// Lets the user in again.
     Activate { by: Administrator },
     /// Opens a session, or counts a wrong password.
@@ -201,6 +229,7 @@ pub enum User {
     #[default]
     Unknown,
     Registered(Box<Account>),
+    Deleted,
 }
 
 impl User {
@@ -210,7 +239,7 @@ impl User {
     /// [`UserError::NotFound`] when there is none.
     pub fn account(&self) -> Result<&Account, UserError> {
         match self {
-            Self::Unknown => Err(UserError::NotFound),
+            Self::Unknown | Self::Deleted => Err(UserError::NotFound),
             Self::Registered(account) => Ok(account),
         }
     }
@@ -222,7 +251,7 @@ impl Decider for User {
     fn decide(&self, command: UserCommand, now: DateTime<Utc>) -> Result<Vec<UserEvent>, UserError> {
         match command {
             UserCommand::Register { email, username, name, password_hash, role, by } => {
-                if let Self::Registered(_) = self {
+                if *self != Self::Unknown {
                     return Err(UserError::AlreadyRegistered);
                 }
                 by.may_give(role)?;
@@ -238,7 +267,12 @@ impl Decider for User {
             UserCommand::ChangePassword { current, password_hash, keep } => {
                 self.account()?.change_password(&current, password_hash, keep)
             }
+            UserCommand::ResetPassword { password_hash } => self.account()?.reset_password(password_hash),
+            UserCommand::VerifyEmail => Ok(self.account()?.verify_email()),
+            UserCommand::Delete { by } => self.account()?.delete(by),
             UserCommand::ChangeRole { role, by } => self.account()?.change_role(role, by),
+            UserCommand::ChangePlan { plan, by } => self.account()?.change_plan(plan, by),
+            UserCommand::ChangeCustomer { customer_id, by } => self.account()?.change_customer(customer_id, by),
             UserCommand::Deactivate { by } => self.account()?.deactivate(by),
             UserCommand::Activate { by } => self.account()?.activate(by),
             UserCommand::SignIn { password, session } => self.account()?.sign_in(&password, session, now),
@@ -282,8 +316,9 @@ impl cqrs_es::Aggregate for User {
             (user, UserEvent::Registered { user_id, email, username, name, password_hash, role }) => {
                 *user = Self::Registered(Box::new(Account::new(user_id, email, username, name, (password_hash, role))));
             }
+            (user @ Self::Registered(_), UserEvent::Deleted { .. }) => *user = Self::Deleted,
             (Self::Registered(account), event) => account.apply(event),
-            (Self::Unknown, _) => {}
+            (Self::Unknown | Self::Deleted, _) => {}
         }
     }
 }

@@ -7,13 +7,14 @@ CREATE TABLE events (
     aggregate_id   TEXT    NOT NULL,
     sequence       INTEGER NOT NULL CHECK (sequence > 0),
     event_type     TEXT    NOT NULL,
-    event_version  TEXT    NOT NULL,
+    event_version  INTEGER NOT NULL,
     payload        TEXT    NOT NULL,
     tenant         BLOB    NOT NULL CHECK (length(tenant) = 16),
     metadata       TEXT    NOT NULL,
     -- Microseconds since 1970, UTC.
     recorded_at    INTEGER NOT NULL,
-    UNIQUE (aggregate_type, aggregate_id, sequence)
+    -- The id first: it tells most rows apart at the first byte compared.
+    UNIQUE (aggregate_id, aggregate_type, sequence)
 ) STRICT;
 
 -- What is recorded stays as it is.
@@ -27,14 +28,17 @@ BEGIN
     SELECT RAISE(ABORT, 'events are never deleted');
 END;
 
--- INSERT OR REPLACE deletes without asking the trigger above; and a position is the next one or none.
+-- A position is the next one or none, and so is a sequence of a stream: the writer need not look before it appends.
+-- INSERT OR REPLACE, which deletes without asking the trigger above, finds nothing to replace. FAIL, not ABORT: there is
+-- nothing to undo, so SQLite need not be ready to.
 CREATE TRIGGER events_are_only_appended BEFORE INSERT ON events
 WHEN NEW.position IS NOT (SELECT coalesce(max(position), 0) + 1 FROM events)
-    OR EXISTS (SELECT 1 FROM events
-               WHERE aggregate_type = NEW.aggregate_type AND aggregate_id = NEW.aggregate_id
-                 AND sequence = NEW.sequence)
+    OR NEW.sequence IS NOT (SELECT coalesce(max(sequence), 0) + 1 FROM events
+                            WHERE aggregate_id = NEW.aggregate_id AND aggregate_type = NEW.aggregate_type)
 BEGIN
-    SELECT RAISE(ABORT, 'events are only appended');
+    SELECT CASE WHEN NEW.position IS NOT (SELECT coalesce(max(position), 0) + 1 FROM events)
+        THEN RAISE(FAIL, 'events are only appended')
+        ELSE RAISE(FAIL, 'events are only appended: the stream does not end there') END;
 END;
 
 -- Commands that may be repeated, by the key their sender gave: written together with their events, kept for good.

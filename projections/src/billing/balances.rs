@@ -1,5 +1,7 @@
 //! What each user may spend.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use domain::billing::balance::{Balance, BalanceEvent, Figures};
 use domain::event::{DecodeError, Recorded};
@@ -89,6 +91,24 @@ pub async fn figures(db: &impl ConnectionTrait, tenant: TenantId, user: UserId) 
     let Some(row) = row else { return Ok(Figures::default()) };
     let read = |text: &str| text.parse().map_err(|error| DbErr::Type(format!("balance: {error}")));
     Ok(Figures { balance: read(&row.amount)?, held: read(&row.held)?, spent: read(&row.spent)? })
+}
+
+/// The balances of these users who ever received anything, by id.
+///
+/// # Errors
+/// What the database said, or a row that does not hold a decimal.
+pub async fn of_users(
+    db: &impl ConnectionTrait,
+    tenant: TenantId,
+    users: &[UserId],
+) -> Result<HashMap<String, Decimal>, DbErr> {
+    let select = Entity::find().filter(Column::UserId.is_in(users.iter().map(ToString::to_string)));
+    let rows = select.filter(Column::Tenant.eq(tenant.to_string())).all(db).await?;
+    let read = |row: Model| {
+        let amount = row.amount.parse().map_err(|error| DbErr::Type(format!("balance: {error}")))?;
+        Ok((row.user_id, amount))
+    };
+    rows.into_iter().map(read).collect()
 }
 
 /// The balance of a user; zero for one who never received anything.

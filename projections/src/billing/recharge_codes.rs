@@ -6,6 +6,7 @@ use domain::event::{DecodeError, Recorded};
 use domain::metadata::TenantId;
 use sea_orm::entity::prelude::*;
 use sea_orm::{QueryOrder, sea_query::Condition};
+use uuid::Uuid;
 
 use crate::page::{Page, Paging, page};
 use crate::projection::Projection;
@@ -18,6 +19,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: String,
     /// The id that administrators see.
+    #[sea_orm(indexed)]
     pub code_id: String,
     #[sea_orm(indexed)]
     pub tenant: String,
@@ -94,6 +96,15 @@ impl Projection for RechargeCodes {
             }
         }
     }
+}
+
+/// The code of `tenant` with the id that administrators see.
+///
+/// # Errors
+/// What the database said.
+pub async fn find(db: &impl ConnectionTrait, tenant: TenantId, code_id: Uuid) -> Result<Option<Model>, DbErr> {
+    let select = Entity::find().filter(Column::CodeId.eq(code_id.to_string()));
+    select.filter(Column::Tenant.eq(tenant.to_string())).one(db).await
 }
 
 /// What a code can still do, as lists are filtered by it.

@@ -152,3 +152,20 @@ async fn by_status(db: &impl ConnectionTrait, select: Select<Entity>) -> Result<
     }
     Ok(sums.into_iter().collect())
 }
+/// How many tasks these users have, by user.
+///
+/// # Errors
+/// What the database said.
+pub async fn of_users(
+    db: &impl ConnectionTrait,
+    tenant: TenantId,
+    users: &[UserId],
+) -> Result<std::collections::HashMap<String, u64>, DbErr> {
+    let select = Entity::find().filter(Column::UserId.is_in(users.iter().map(ToString::to_string)));
+    let rows = select.filter(Column::Tenant.eq(tenant.to_string())).all(db).await?;
+    let mut sums = std::collections::HashMap::new();
+    for row in rows {
+        *sums.entry(row.user_id).or_default() += row.tasks.unsigned_abs();
+    }
+    Ok(sums)
+}

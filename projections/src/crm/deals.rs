@@ -120,7 +120,9 @@ fn created(Caused { event, actor }: &Caused<DealEvent>, recorded: &Recorded) -> 
 
 /// Which deals a list shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Filter {
+pub struct Filter<'a> {
+    /// Only those of these customers.
+    pub only_of: Option<&'a [i64]>,
     pub stage: Option<DealStage>,
     pub customer_id: Option<i64>,
 }
@@ -132,7 +134,7 @@ pub struct Filter {
 pub async fn list(
     db: &impl ConnectionTrait,
     visible: Visible,
-    filter: Filter,
+    filter: Filter<'_>,
     paging: Paging,
 ) -> Result<Page<Model>, DbErr> {
     let select = Entity::find()
@@ -140,6 +142,7 @@ pub async fn list(
         .apply_if(visible.actor(), |select, actor| select.filter(Column::CreatedBy.eq(actor)))
         .apply_if(filter.stage, |select, stage| select.filter(Column::Stage.eq(stage.as_str())))
         .apply_if(filter.customer_id, |select, customer| select.filter(Column::CustomerId.eq(customer)))
+        .apply_if(filter.only_of, |select, of| select.filter(Column::CustomerId.is_in(of.iter().copied())))
         .order_by_desc(Column::Position);
     page(db, select, paging).await
 }

@@ -7,8 +7,10 @@ use domain::hosting::curtailment_run::run::Phase;
 use domain::hosting::curtailment_run::{CurtailmentRun, CurtailmentRunEvent, RestoreCause};
 use domain::metadata::TenantId;
 use sea_orm::entity::prelude::*;
-use sea_orm::{QueryOrder, QueryTrait};
+use sea_orm::sea_query::SelectStatement;
+use sea_orm::{QueryOrder, QuerySelect, QueryTrait};
 
+use super::{curtailment_targets, miners};
 use crate::page::{Page, Paging, page};
 use crate::projection::Projection;
 
@@ -172,6 +174,8 @@ fn reason(cause: &RestoreCause) -> Option<String> {
 /// Which runs of a tenant a list shows.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Filter<'a> {
+    /// Only those that were about miners of these customers.
+    pub only_of: Option<&'a [i64]>,
     pub site_id: Option<i64>,
     pub plan_id: Option<i64>,
     pub status: Option<&'a str>,
@@ -192,6 +196,19 @@ pub async fn list(
         .apply_if(filter.site_id, |select, id| select.filter(Column::SiteId.eq(id)))
         .apply_if(filter.plan_id, |select, id| select.filter(Column::Id.eq(id)))
         .apply_if(filter.status, |select, status| select.filter(Column::Status.eq(status)))
+        .apply_if(filter.only_of, |select, of| select.filter(Column::Id.in_subquery(plans_about(of))))
         .order_by_desc(Column::Id);
     page(db, select, paging).await
+}
+
+fn plans_about(customers: &[i64]) -> SelectStatement {
+    let theirs = miners::Entity::find()
+        .select_only()
+        .column(miners::Column::Id)
+        .filter(miners::Column::CustomerId.is_in(customers.iter().copied()));
+    curtailment_targets::Entity::find()
+        .select_only()
+        .column(curtailment_targets::Column::PlanId)
+        .filter(curtailment_targets::Column::MinerId.in_subquery(theirs.into_query()))
+        .into_query()
 }

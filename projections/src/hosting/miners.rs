@@ -272,14 +272,16 @@ impl Model {
 
 /// Which miners of a tenant a list shows.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Filter {
+pub struct Filter<'a> {
+    /// Only those of these customers.
+    pub only_of: Option<&'a [i64]>,
     pub site_id: Option<i64>,
     pub customer_id: Option<i64>,
     pub model_id: Option<i64>,
     pub status: Option<MinerStatus>,
 }
 
-fn matching(tenant: TenantId, filter: Filter) -> Select<Entity> {
+fn matching(tenant: TenantId, filter: Filter<'_>) -> Select<Entity> {
     let mut select = Entity::find().filter(Column::Tenant.eq(tenant.to_string()));
     for (column, wanted) in
         [(Column::SiteId, filter.site_id), (Column::CustomerId, filter.customer_id), (Column::ModelId, filter.model_id)]
@@ -287,6 +289,9 @@ fn matching(tenant: TenantId, filter: Filter) -> Select<Entity> {
         if let Some(wanted) = wanted {
             select = select.filter(column.eq(wanted));
         }
+    }
+    if let Some(customers) = filter.only_of {
+        select = select.filter(Column::CustomerId.is_in(customers.iter().copied()));
     }
     match filter.status {
         None => select,
@@ -304,7 +309,7 @@ fn matching(tenant: TenantId, filter: Filter) -> Select<Entity> {
 pub async fn list(
     db: &impl ConnectionTrait,
     tenant: TenantId,
-    filter: Filter,
+    filter: Filter<'_>,
     paging: Paging,
 ) -> Result<Page<Model>, DbErr> {
     page(db, matching(tenant, filter).order_by_asc(Column::Id), paging).await
@@ -314,7 +319,7 @@ pub async fn list(
 ///
 /// # Errors
 /// What the database said.
-pub async fn count(db: &impl ConnectionTrait, tenant: TenantId, filter: Filter) -> Result<u64, DbErr> {
+pub async fn count(db: &impl ConnectionTrait, tenant: TenantId, filter: Filter<'_>) -> Result<u64, DbErr> {
     matching(tenant, filter).count(db).await
 }
 
@@ -337,5 +342,18 @@ pub async fn of_site(
 /// # Errors
 /// What the database said.
 pub async fn find(db: &impl ConnectionTrait, tenant: TenantId, id: i64) -> Result<Option<Model>, DbErr> {
-    matching(tenant, Filter::default()).filter(Column::Id.eq(id)).one(db).await
+    find_among(db, tenant, Filter::default(), id).await
+}
+
+/// One miner of those that match.
+///
+/// # Errors
+/// What the database said.
+pub async fn find_among(
+    db: &impl ConnectionTrait,
+    tenant: TenantId,
+    filter: Filter<'_>,
+    id: i64,
+) -> Result<Option<Model>, DbErr> {
+    matching(tenant, filter).filter(Column::Id.eq(id)).one(db).await
 }

@@ -61,8 +61,12 @@ impl Projection for Sessions {
             | UserEvent::ProfileChanged { .. }
             | UserEvent::PasswordChanged { .. }
             | UserEvent::RoleChanged { .. }
+            | UserEvent::PlanChanged { .. }
+            | UserEvent::CustomerChanged { .. }
             | UserEvent::Deactivated
             | UserEvent::Activated
+            | UserEvent::EmailVerified
+            | UserEvent::Deleted { .. }
             | UserEvent::SignInFailed { .. }
             | UserEvent::Locked { .. } => vec![],
         }
@@ -100,8 +104,12 @@ impl Projection for Sessions {
             | UserEvent::ProfileChanged { .. }
             | UserEvent::PasswordChanged { .. }
             | UserEvent::RoleChanged { .. }
+            | UserEvent::PlanChanged { .. }
+            | UserEvent::CustomerChanged { .. }
             | UserEvent::Deactivated
             | UserEvent::Activated
+            | UserEvent::EmailVerified
+            | UserEvent::Deleted { .. }
             | UserEvent::SignInFailed { .. }
             | UserEvent::Locked { .. } => row,
         }

@@ -1,21 +1,24 @@
 //! The people who may come in. Passwords are nowhere here, not even hashed.
 
+use std::collections::{HashMap, HashSet};
+
 use chrono::{DateTime, Utc};
 use domain::event::{DecodeError, Recorded};
+use domain::identity::plan::Plan;
 use domain::identity::role::Role;
 use domain::identity::user::{User, UserEvent, user_id};
 use domain::identity::username::claim_id;
 use domain::metadata::{TenantId, UserId};
-use sea_orm::QueryOrder;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Condition, Func, LikeExpr};
+use sea_orm::{PaginatorTrait, QueryOrder};
 
 use crate::page::{Page, Paging, page};
 use crate::projection::Projection;
 
 /// One person.
 #[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
-#[sea_orm(table_name = "users_v1")]
+#[sea_orm(table_name = "users_v2")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: String,
@@ -29,7 +32,13 @@ pub struct Model {
     pub name: Option<String>,
     /// Storage name of the role.
     pub role: String,
+    /// Name of the plan; none until one was given.
+    pub plan: Option<String>,
+    /// The customer whose person the user is.
+    pub customer_id: Option<i64>,
     pub is_active: bool,
+    /// Whether the user has shown a code that was mailed to the address.
+    pub email_verified: bool,
     /// A JSON object.
     pub metadata: String,
     pub last_login_at: Option<DateTime<Utc>>,
@@ -50,6 +59,17 @@ impl Model {
     /// When the column does not hold the storage name of one.
     pub fn role(&self) -> Result<Role, DbErr> {
         self.role.parse().map_err(|error| DbErr::Type(format!("users: {error}")))
+    }
+
+    /// The plan: the one that was given, else the one of the role.
+    ///
+    /// # Errors
+    /// When a column does not hold a known name.
+    pub fn plan(&self) -> Result<Plan, DbErr> {
+        match &self.plan {
+            Some(name) => Plan::named(name).ok_or_else(|| DbErr::Type(format!("users: no plan {name}"))),
+            None => Ok(Plan::of_role(self.role()?)),
+        }
     }
 
     /// The user's id.
@@ -84,7 +104,7 @@ impl Projection for Users {
     type Event = UserEvent;
 
     const NAME: &'static str = "users";
-    const TABLE: &'static str = "users_v1";
+    const TABLE: &'static str = "users_v2";
     const CONSUMES: &'static [&'static str] = &["user"];
 
     fn decode(recorded: &Recorded) -> Result<Option<UserEvent>, DecodeError> {
@@ -110,7 +130,10 @@ impl Projection for Users {
                 username_claim: username.as_deref().map(claim_id),
                 name: name.clone(),
                 role: role.name().to_owned(),
+                plan: None,
+                customer_id: None,
                 is_active: true,
+                email_verified: false,
                 metadata: "{}".to_owned(),
                 last_login_at: None,
                 created_at: at,
@@ -132,8 +155,16 @@ impl Projection for Users {
             UserEvent::RoleChanged { role } => {
                 row.map(|row| Model { role: role.name().to_owned(), updated_at: at, ..row })
             }
+            UserEvent::PlanChanged { plan } => {
+                row.map(|row| Model { plan: Some(plan.name().to_owned()), updated_at: at, ..row })
+            }
+            UserEvent::CustomerChanged { customer_id } => {
+                row.map(|row| Model { customer_id: *customer_id, updated_at: at, ..row })
+            }
             UserEvent::Deactivated => row.map(|row| Model { is_active: false, updated_at: at, ..row }),
             UserEvent::Activated => row.map(|row| Model { is_active: true, updated_at: at, ..row }),
+            UserEvent::EmailVerified => row.map(|row| Model { email_verified: true, updated_at: at, ..row }),
+            UserEvent::Deleted { .. } => None,
             UserEvent::SessionOpened { .. } => row.map(|row| Model { last_login_at: Some(at), ..row }),
             UserEvent::PasswordChanged { .. }
             | UserEvent::SignInFailed { .. }
@@ -178,6 +209,31 @@ pub async fn find_all(db: &impl ConnectionTrait, tenant: TenantId, ids: &[String
 /// What the database said.
 pub async fn find_anywhere(db: &impl ConnectionTrait, id: UserId) -> Result<Option<Model>, DbErr> {
     Entity::find_by_id(id.to_string()).one(db).await
+}
+
+/// What to call these users of `tenant`, by id.
+///
+/// # Errors
+/// What the database said.
+pub async fn names(
+    db: &impl ConnectionTrait,
+    tenant: TenantId,
+    ids: &[UserId],
+) -> Result<HashMap<String, String>, DbErr> {
+    let ids: HashSet<String> = ids.iter().map(ToString::to_string).collect();
+    let select = Entity::find().filter(Column::Id.is_in(ids)).filter(Column::Tenant.eq(tenant.to_string()));
+    let rows = select.all(db).await?;
+    Ok(rows.into_iter().map(|row| (row.id.clone(), row.shown_name().to_owned())).collect())
+}
+
+/// How many users a tenant has, and how many of them may come in.
+///
+/// # Errors
+/// What the database said.
+pub async fn count(db: &impl ConnectionTrait, tenant: TenantId) -> Result<(u64, u64), DbErr> {
+    let of_tenant = Entity::find().filter(Column::Tenant.eq(tenant.to_string()));
+    let active = of_tenant.clone().filter(Column::IsActive.eq(true));
+    Ok((of_tenant.count(db).await?, active.count(db).await?))
 }
 
 /// What a list of users is narrowed to.

@@ -26,7 +26,9 @@ pub(super) async fn redemptions(engine: Engine, clients: usize, requests: usize)
     let (data, database) = (stores::directory(), stores::database(engine).await);
     let database_url = database.as_ref().map(Database::url);
     let config = Config { data_dir: data.path().to_owned(), database_url, ..Config::default() };
-    let app = Running::start(config, Clock::system()).await.unwrap().app();
+    // Its readers end with it.
+    let running_server = Running::start(config, Clock::system()).await.unwrap();
+    let app = running_server.app();
     let each = requests / clients;
     let codes: Arc<[String]> = (0..each * clients).map(|_| fresh_id().to_string()).collect();
     stream::iter(codes.iter()).map(|code| issue(&app, code)).buffer_unordered(128).collect::<()>().await;

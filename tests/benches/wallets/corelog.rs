@@ -30,7 +30,7 @@ impl Corelog {
     pub(super) async fn start(engine: Engine) -> Self {
         let store = Store::open(engine).await;
         let (log, models) = (Arc::clone(&store.storage.log), store.storage.models.clone());
-        let runner = Runner::new(Arc::clone(&log), models.write.clone(), catalogue());
+        let runner = Runner::new(Arc::clone(&log), &models, catalogue());
         let projected = runner.position();
         let running = tokio::spawn(runner.run(store.storage.leading.clone()));
         Self { bus: CommandBus::new(log, Clock::system()), models, projected, running, _store: store }

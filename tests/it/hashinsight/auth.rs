@@ -131,3 +131,21 @@ async fn bad_forms_are_refused_and_nothing_is_appended() {
     assert_eq!(anonymous.get("/logout").await.expect(302).header("location"), "/login");
     assert_eq!(server.head().await, head);
 }
+
+#[tokio::test]
+async fn a_repeated_sign_in_is_answered_with_the_same_cookie() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let client = server.anonymous().with("Idempotency-Key", "sign-in-1");
+    let first = login(&client, ADMIN_EMAIL, ADMIN_PASSWORD).await.expect(302);
+    let head = server.head().await;
+    let again = login(&client, ADMIN_EMAIL, ADMIN_PASSWORD).await.expect(302);
+    assert_eq!((again.header("idempotency-replayed"), server.head().await), ("true", head));
+    let kept = |answer: &Answer| {
+        (answer.headers.get_all("set-cookie").iter().cloned().collect::<Vec<_>>(), answer.header("location").to_owned())
+    };
+    assert_eq!(kept(&again), kept(&first));
+    assert!(!again.cookie("session").is_empty());
+    // Whoever does not know what was sent under the key gets nothing of it.
+    let other = login(&client, ADMIN_EMAIL, "Correct-horse-8").await.expect(422);
+    assert_eq!(other.cookie("session"), "");
+}

@@ -15,14 +15,14 @@ use super::top_up;
 
 /// An agent that is told what to say.
 pub(super) struct Puppet {
-    client: Client,
+    pub(super) client: Client,
     pub(super) server_id: String,
     session: u64,
 }
 
 impl Puppet {
     /// A server that is registered, and its agent in a session.
-    async fn connect(server: &TestServer, tasks: u32) -> Self {
+    pub(super) async fn connect(server: &TestServer, tasks: u32) -> Self {
         let body = json!({ "name": "GPU-Server-01", "host": "192.168.1.100", "max_concurrent_tasks": tasks });
         let made = server.admin(Surface::Owl).post("/api/gpu/servers", body).await.expect(200);
         let token = made.at("/data/agent_token").as_str().unwrap();
@@ -44,7 +44,7 @@ impl Puppet {
     }
 
     /// The title and the lease of the next task.
-    async fn lease(&self) -> Option<(String, String, u64)> {
+    pub(super) async fn lease(&self) -> Option<(String, String, u64)> {
         let answer = self.lease_within(16.0, 0).await.expect(200);
         let task = answer.at("/data/task");
         let text = |name: &str| Some(task[name].as_str()?.to_owned());
@@ -61,7 +61,7 @@ impl Puppet {
         self.client.post("/api/gpu/agent/heartbeat", body).await
     }
 
-    async fn complete(&self, id: &str, lease: u64) -> Answer {
+    pub(super) async fn complete(&self, id: &str, lease: u64) -> Answer {
         let body = json!({ "lease": lease, "result": { "ok": true } });
         self.client.post(&format!("/api/gpu/agent/tasks/{id}/complete"), body).await
     }
@@ -72,13 +72,13 @@ impl Puppet {
     }
 }
 
-async fn rich(server: &TestServer) -> Client {
+pub(super) async fn rich(server: &TestServer) -> Client {
     let user = server.user(Surface::Owl);
     top_up(&server.admin(Surface::Owl), &user, "100").await;
     user
 }
 
-async fn submit(user: &Client, title: &str, priority: u8, config: Value) -> String {
+pub(super) async fn submit(user: &Client, title: &str, priority: u8, config: Value) -> String {
     let body = json!({ "title": title, "task_type": "training", "priority": priority, "config": config });
     user.post("/api/tasks", body).await.expect(200).at("/data/id").as_str().unwrap().to_owned()
 }

@@ -28,16 +28,14 @@ fn fill(engine: Engine, user: UserId, count: u64) -> Vec<String> {
          SELECT {id}, '{tenant}', '{user}', 'task ' || n, {task_type}, {status}, 0.0, n % 5 + 1, 0, 0, '0', '{{}}', '0', \
          {at}, {updated}, n, n FROM numbers"
     );
-    let counts = format!(
-        "INSERT INTO task_counts_v1 (id, tenant, user_id, status, task_type, tasks) \
+    let counts = "INSERT INTO task_counts_v1 (id, tenant, user_id, status, task_type, tasks) \
          SELECT user_id || '/' || status || '/' || task_type, tenant, user_id, status, task_type, count(*) FROM tasks_v1 \
-         GROUP BY tenant, user_id, status, task_type"
-    );
+         GROUP BY tenant, user_id, status, task_type";
     let look = match engine {
         Engine::Sqlite => "ANALYZE",
         Engine::Postgres => "VACUUM ANALYZE tasks_v1",
     };
-    vec![tasks, counts, look.to_owned()]
+    vec![tasks, counts.to_owned(), look.to_owned()]
 }
 
 #[tokio::test]

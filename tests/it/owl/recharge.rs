@@ -154,3 +154,41 @@ async fn lists_answer_as_of_a_past_position() {
     assert_eq!(user.get(&format!("/api/recharge/records?as_of={before}")).await.expect(200).at("/total"), 0);
     admin.get("/api/recharge/codes?as_of=soon").await.expect(422);
 }
+
+#[tokio::test]
+async fn a_deactivated_code_is_worth_nothing() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let (admin, user) = (server.admin(Surface::Owl), server.user(Surface::Owl));
+    let stranger = server.signed_in(Surface::Owl, Role::Owner, TenantId(tests::fresh_id()));
+    let issued = admin.post("/api/recharge/codes", json!({ "amount": 10 })).await.expect(200);
+    let code = issued.at("/data/codes/0/code").as_str().unwrap().to_owned();
+    let path = format!("/api/recharge/codes/{}", issued.at("/data/codes/0/id").as_str().unwrap());
+    let delete = reqwest::Method::DELETE;
+    let head = server.head().await;
+    user.send(delete.clone(), &path, None).await.expect(403);
+    stranger.send(delete.clone(), &path, None).await.expect(404);
+    admin.send(delete.clone(), "/api/recharge/codes/7", None).await.expect(404);
+    admin.send(delete.clone(), &format!("/api/recharge/codes/{}", tests::fresh_id()), None).await.expect(404);
+    assert_eq!(server.head().await, head);
+    let gone = admin.send(delete.clone(), &path, None).await.expect(200);
+    assert_eq!(gone.at("/data/is_active"), false);
+    admin.send(delete, &path, None).await.expect(200);
+    assert_eq!(server.head().await, head + 1);
+    let refused = user.post("/api/recharge/redeem", json!({ "code": code })).await.expect(404);
+    let unknown = user.post("/api/recharge/redeem", json!({ "code": "OWL-2222-2222-2222" })).await.expect(404);
+    assert_eq!(refused.json, unknown.json, "nobody learns which codes there are");
+    assert_eq!(admin.get("/api/recharge/codes?status=inactive").await.expect(200).at("/total"), 1);
+    assert_eq!(admin.get("/api/recharge/codes?status=unused").await.expect(200).at("/total"), 0);
+}
+
+#[tokio::test]
+async fn a_code_may_be_typed_as_it_looks() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let (admin, user) = (server.admin(Surface::Owl), server.user(Surface::Owl));
+    for code in issue(&admin, json!({ "amount": 1, "batch_size": 20 })).await {
+        let typed = code[4..].to_lowercase().replace('0', "o").replace('1', "l").replace('-', " ");
+        user.post("/api/recharge/use", json!({ "code": format!("owl {typed}") })).await.expect(200);
+    }
+    let me = user.get("/api/recharge/records").await.expect(200);
+    assert_eq!(me.at("/total"), 20);
+}

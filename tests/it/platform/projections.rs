@@ -39,3 +39,23 @@ async fn only_administrators_see_the_projections() {
     server.user(Surface::Platform).get("/platform/v1/projections").await.expect(403);
     server.anonymous().get("/platform/v1/projections").await.expect(401);
 }
+
+#[tokio::test]
+async fn metrics_say_how_far_everything_has_come() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    server.admin(Surface::Owl).post("/api/recharge/codes", json!({ "amount": 1 })).await.expect(200);
+    server.anonymous().get("/api/recharge/codes").await.expect(401);
+    let (head, shown) = (server.head().await, server.anonymous().get("/metrics").await.expect(200).text);
+    for line in [
+        format!("corelog_log_position {head}"),
+        format!("corelog_projection_position{{projection=\"recharge_codes\"}} {head}"),
+        "corelog_projection_lag{projection=\"recharge_codes\"} 0".to_owned(),
+        "corelog_projection_events{projection=\"recharge_codes\"} 1".to_owned(),
+        "corelog_projection_halted{projection=\"recharge_codes\"} 0".to_owned(),
+        "corelog_requests_total{surface=\"owl\",status=\"200\"} 1".to_owned(),
+        "corelog_requests_total{surface=\"owl\",status=\"401\"} 1".to_owned(),
+        "corelog_request_seconds_count{surface=\"owl\"} 2".to_owned(),
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "no line {line} in\n{shown}");
+    }
+}

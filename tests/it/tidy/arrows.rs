@@ -16,8 +16,19 @@ const MAY_USE: [(&str, &[&str]); 7] = [
 ];
 
 /// Everything the domain is built on: values, their form in the log, and arithmetic. Nothing that reads or writes.
-const DOMAIN_MAY_USE: [&str; 10] =
-    ["async-trait", "chrono", "cqrs-es", "rust_decimal", "serde", "serde_json", "sha2", "ta-lib", "thiserror", "uuid"];
+const DOMAIN_MAY_USE: [&str; 11] = [
+    "async-trait",
+    "chrono",
+    "cqrs-es",
+    "proptest",
+    "rust_decimal",
+    "serde",
+    "serde_json",
+    "sha2",
+    "ta-lib",
+    "thiserror",
+    "uuid",
+];
 
 /// What speaks HTTP. Only `api` knows the wire; `tests` calls it.
 const WIRE: [&str; 5] = ["axum", "utoipa", "utoipa-axum", "utoipa-swagger-ui", "tower-http"];

@@ -112,9 +112,10 @@ async fn list_curtailment_runs(
         one_of("status", word, STATES.contains(&word).then_some(()), STATES)?;
     }
     let paging = Paging::new(query.page, query.per_page, 20, 100);
-    let db = lists.of(&["curtailment_runs", "curtailment_targets", "sites"]).await?;
+    let db = lists.of(&["curtailment_runs", "curtailment_targets", "miners", "sites"]).await?;
     let tenant = caller.user.tenant;
-    let filter = curtailment_runs::Filter { site_id: query.site_id, plan_id: query.plan_id, status };
+    let filter =
+        curtailment_runs::Filter { only_of: caller.only_of(), site_id: query.site_id, plan_id: query.plan_id, status };
     let page = curtailment_runs::list(&db, tenant, filter, paging).await?;
     let pagination = Pagination::of(&page);
     let sees_miners = access(caller.user.role, Module::CurtailmentHistory) == Access::Full;

@@ -3,10 +3,11 @@
 use domain::billing::balance::Balance;
 use domain::compute::task::Allowance;
 use projections::compute::task_counts;
+use projections::platform::settings;
 
 use crate::app::Server;
 use crate::auth::Caller;
-use crate::error::{ApiError, ErrorKind};
+use crate::error::ApiError;
 
 /// A day.
 const TTL_SECONDS: u32 = 24 * 3_600;
@@ -16,22 +17,19 @@ pub(super) struct Terms {
     limit: u64,
     pub(super) timeout_seconds: u32,
     pub(super) ttl_seconds: u32,
-    maintenance: bool,
 }
 
-/// The terms in force.
-pub(super) fn in_force() -> Terms {
-    Terms { limit: 5, timeout_seconds: 3_600, ttl_seconds: TTL_SECONDS, maintenance: false }
+/// The terms in force for the caller's tenant.
+///
+/// # Errors
+/// When the read models do not answer.
+pub(super) async fn in_force(app: &Server, caller: &Caller) -> Result<Terms, ApiError> {
+    let settings = settings::of(&app.models.read, caller.user.tenant).await?;
+    let limit = u64::from(settings.max_concurrent_tasks_per_user);
+    Ok(Terms { limit, timeout_seconds: settings.default_task_timeout, ttl_seconds: TTL_SECONDS })
 }
 
 impl Terms {
-    /// # Errors
-    /// During maintenance no new work is taken.
-    pub(super) fn open_for_work(&self) -> Result<(), ApiError> {
-        let closed = || ApiError::new(ErrorKind::Unavailable, "maintenance", "maintenance: no new work is taken");
-        if self.maintenance { Err(closed()) } else { Ok(()) }
-    }
-
     /// What the caller may still do. To be asked while the caller's submissions take turns.
     pub(super) async fn allowance(&self, app: &Server, caller: &Caller) -> Result<Allowance, ApiError> {
         let (balance, _) = app.bus.load::<Balance>(&caller.user.id.to_string()).await?;

@@ -1,15 +1,35 @@
-//! Being woken by what other servers append.
+//! Being woken by what other servers append, and waking them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::PgListener;
+use tokio::sync::watch;
 
 use super::super::tail::Tail;
 use super::reader::Reader;
 
-/// Every transaction that appends notifies this channel of the position it reached.
+/// This channel is notified of the position that an append reached.
 const CHANNEL: &str = "corelog_events";
+
+/// How often other servers are notified at most.
+const ANNOUNCE_INTERVAL: Duration = Duration::from_millis(10);
+const PAUSE_AFTER_FAULT: Duration = Duration::from_millis(100);
+
+/// Notifies other servers of what this one has appended, until its writer is gone. Aside from the appends: a
+/// transaction that notifies takes a lock of the whole database server, and more time than an append. Should this
+/// server end in between, the others find its events when they look.
+pub(super) async fn announce(reader: Reader, mut appended: watch::Receiver<u64>) {
+    while appended.changed().await.is_ok() {
+        let mut position = *appended.borrow_and_update();
+        while let Err(error) = reader.notify(CHANNEL, position).await {
+            tracing::warn!(%error, "other servers cannot be notified");
+            tokio::time::sleep(PAUSE_AFTER_FAULT).await;
+            position = *appended.borrow_and_update();
+        }
+        tokio::time::sleep(ANNOUNCE_INTERVAL).await;
+    }
+}
 
 /// Keeps `tail` up to date for good: by notification, and by a look every `poll` because a notification can be lost
 /// with its connection.

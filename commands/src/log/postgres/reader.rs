@@ -1,26 +1,25 @@
 //! Reading the table. Whatever is visible is complete: positions become visible in their order, see the migration.
 
+mod copy;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use domain::log::{CommandUnderKey, KeptCommand, LogError, Page};
-use domain::{Recorded, TenantId};
+use domain::{Recorded, TenantId, Text};
 use futures::TryStreamExt;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow};
-use sqlx::query::Query;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::{Connection, PgPool, Postgres, Row};
 use uuid::Uuid;
 
-use super::super::names::{Names, same_or_new};
+use super::super::names::Shared;
 use super::{PostgresOptions, bigint, number, unavailable};
 
 type PgConnection = PoolConnection<Postgres>;
 
-/// Most bytes of payload and metadata of one page.
-const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How many positions one page with a filter looks through: about 50 ms.
 const FILTERED_POSITIONS_MAX: u64 = 100_000;
 /// A connection that nobody used for so long is tried before it is used.
@@ -28,15 +27,9 @@ const IDLE: Duration = Duration::from_secs(1);
 
 const STREAM: &str = "SELECT position, event_id, aggregate_type, aggregate_id, sequence, event_type, event_version, \
      payload, tenant, metadata, recorded_at FROM events \
-     WHERE aggregate_type = $1 AND aggregate_id = $2 AND sequence > $3 ORDER BY sequence";
-const PAGE: &str = "SELECT position, event_id, aggregate_type, aggregate_id, sequence, event_type, event_version, \
-     payload, tenant, metadata, recorded_at FROM events WHERE position > $1 AND position <= $2 ORDER BY position";
-// OFFSET 0: along the positions. The index of streams would find the events of a sort, all of them, and sort them.
-const FILTERED_PAGE: &str = "SELECT * FROM (SELECT position, event_id, aggregate_type, aggregate_id, sequence, \
-     event_type, event_version, payload, tenant, metadata, recorded_at FROM events \
-     WHERE position > $1 AND position <= $2 ORDER BY position OFFSET 0) looked_at \
-     WHERE aggregate_type = ANY ($3) LIMIT $4";
+     WHERE aggregate_id = $2 AND aggregate_type = $1 AND sequence > $3 ORDER BY sequence";
 const HEAD: &str = "SELECT coalesce(max(position), 0) FROM events";
+const NOTIFY: &str = "SELECT pg_notify($1, $2)";
 const POSITION: &str = "SELECT position FROM reader_positions WHERE reader = $1";
 const POSITIONS: &str = "SELECT reader, position FROM reader_positions";
 const COMMANDS: &str = "SELECT fingerprint, first_position, last_position, answer, tenant, key FROM commands \
@@ -48,7 +41,6 @@ const COMMAND: &str =
 #[derive(Debug, Clone)]
 pub(super) struct Reader {
     pool: PgPool,
-    names: Arc<Mutex<Names>>,
     failure: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -58,7 +50,7 @@ impl Reader {
         let failure = Arc::new(Mutex::new(None));
         let last_failure = Arc::clone(&failure);
         let pool = PgPoolOptions::new()
-            .max_connections(options.readers_max + 1)
+            .max_connections(options.readers_max + 2)
             .acquire_timeout(options.turn_timeout)
             .test_before_acquire(false)
             .before_acquire(move |connection, used| {
@@ -70,8 +62,15 @@ impl Reader {
                     Ok(true)
                 })
             })
-            .connect_lazy_with(address.options([("statement_timeout", timeout.as_str()), ("jit", "off")]));
-        Self { pool, names: Arc::default(), failure }
+            .connect_lazy_with(address.options([
+                ("statement_timeout", timeout.as_str()),
+                ("jit", "off"),
+                // Nothing is written here; a notification need not wait for the disk.
+                ("synchronous_commit", "off"),
+                // What is quoted here is quoted by the rules of the standard.
+                ("standard_conforming_strings", "on"),
+            ]));
+        Self { pool, failure }
     }
 
     pub(super) fn pool(&self) -> &PgPool {
@@ -81,6 +80,14 @@ impl Reader {
     pub(super) async fn head(&self) -> Result<u64, LogError> {
         let query = |mut connection: PgConnection| async move {
             sqlx::query_scalar(HEAD).fetch_one(&mut *connection).await.map(number)
+        };
+        self.read(query).await
+    }
+
+    pub(super) async fn notify(&self, channel: &str, position: u64) -> Result<(), LogError> {
+        let query = |mut connection: PgConnection| async move {
+            let query = sqlx::query(NOTIFY).bind(channel).bind(position.to_string());
+            query.execute(&mut *connection).await.map(|_| ())
         };
         self.read(query).await
     }
@@ -135,14 +142,12 @@ impl Reader {
         if id.contains('\0') {
             return Ok(Vec::new());
         }
-        let query = |connection| async move {
-            let mut events = Vec::new();
+        let query = |mut connection: PgConnection| async move {
             let query = sqlx::query(STREAM).bind(sort).bind(id).bind(bigint(after));
-            let take = |event| {
-                events.push(event);
-                true
-            };
-            self.collect(connection, query, take).await?;
+            let (mut rows, mut shared, mut events) = (query.fetch(&mut *connection), Shared::default(), Vec::new());
+            while let Some(row) = rows.try_next().await? {
+                events.push(recorded(&row, &mut shared)?);
+            }
             Ok(events)
         };
         self.read(query).await
@@ -156,24 +161,8 @@ impl Reader {
             let to = self.head().await?.min(after.saturating_add(FILTERED_POSITIONS_MAX)).max(after);
             (to, to)
         };
-        let query = |connection| async move {
-            let sql = if wanted.is_empty() { PAGE } else { FILTERED_PAGE };
-            let query = sqlx::query(sql).bind(bigint(after)).bind(bigint(to));
-            let query = if wanted.is_empty() { query } else { query.bind(wanted).bind(bigint(limit as u64)) };
-            let mut page = Page { events: Vec::new(), through };
-            let mut bytes = 0;
-            let take = |event: Recorded| {
-                bytes += event.payload.len() + event.metadata.len();
-                let heavy = bytes >= PAGE_BYTES_MAX;
-                let full = heavy || page.events.len() + 1 >= limit;
-                page.through = if full { event.position } else { through.max(event.position) };
-                page.events.push(event);
-                !heavy
-            };
-            self.collect(connection, query, take).await?;
-            Ok(page)
-        };
-        self.read(query).await
+        let statement = copy::statement(after, to, wanted, limit);
+        self.read(|connection| copy::page(connection, &statement, through, limit)).await
     }
 
     /// Reads once more when the connection was lost: after the first failure all older ones are tried before use.
@@ -188,30 +177,6 @@ impl Reader {
             result = attempt().await;
         }
         result.map_err(|error| unavailable(&error))
-    }
-
-    /// Hands each event of `query` to `take` until that says it has enough.
-    async fn collect(
-        &self,
-        mut connection: PgConnection,
-        query: Query<'_, Postgres, PgArguments>,
-        mut take: impl FnMut(Recorded) -> bool,
-    ) -> sqlx::Result<()> {
-        let mut rows = query.fetch(&mut *connection);
-        let mut metadata: Arc<str> = "".into();
-        while let Some(row) = rows.try_next().await? {
-            let event = {
-                let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-                recorded(&row, &mut names, &mut metadata)?
-            };
-            if !take(event) {
-                drop(rows);
-                // What is still on its way would have to be read by the next user of the connection.
-                connection.close_on_drop();
-                return Ok(());
-            }
-        }
-        Ok(())
     }
 }
 
@@ -243,19 +208,20 @@ fn lost(error: &sqlx::Error) -> bool {
 }
 
 /// The types of the columns are known, so they are not checked for every row.
-fn recorded(row: &PgRow, names: &mut Names, metadata: &mut Arc<str>) -> sqlx::Result<Recorded> {
+fn recorded(row: &PgRow, shared: &mut Shared) -> sqlx::Result<Recorded> {
     let text = |column: usize| row.try_get_unchecked::<&str, _>(column);
+    let [aggregate_id, payload, metadata] = Text::together([text(3)?, text(7)?, text(9)?], &mut shared.scratch);
     Ok(Recorded {
         position: number(row.try_get_unchecked(0)?),
         event_id: row.try_get_unchecked::<Uuid, _>(1)?,
-        aggregate_type: names.get(text(2)?),
-        aggregate_id: text(3)?.into(),
+        aggregate_type: shared.aggregate_types.get(text(2)?),
+        aggregate_id,
         sequence: number(row.try_get_unchecked(4)?),
-        event_type: names.get(text(5)?),
+        event_type: shared.event_types.get(text(5)?),
         event_version: version(text(6)?)?,
-        payload: text(7)?.into(),
+        payload,
         tenant: TenantId(row.try_get_unchecked(8)?),
-        metadata: same_or_new(metadata, text(9)?),
+        metadata,
         recorded_at: row.try_get_unchecked::<DateTime<Utc>, _>(10)?,
     })
 }

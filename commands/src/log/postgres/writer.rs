@@ -9,11 +9,11 @@ use domain::log::{Appended, LogError};
 use migrations::EVENT_STORE_POSTGRES;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
-use self::batch::{Verdict, independent};
-use super::super::jobs::{Job, fill};
-use super::super::names::Names;
+use self::batch::{Verdicts, independent};
+use super::super::jobs::{Company, Job, fill};
+use super::super::names::Shared;
 use super::super::tail::Tail;
 use super::{PostgresOptions, unavailable};
 
@@ -25,7 +25,9 @@ pub(super) struct Writer {
     address: PgConnectOptions,
     /// No answer in this time: the server is gone, and cannot even say so.
     silence_max: Duration,
-    names: Names,
+    shared: Shared,
+    /// How far the log reached after what this server appended last.
+    appended: watch::Sender<u64>,
     /// `None` after a failure: the next batch connects again.
     open: Option<Open>,
 }
@@ -52,7 +54,7 @@ impl Writer {
             ("jit", "off"),
         ]);
         let silence_max = options.statement_timeout + options.turn_timeout;
-        Self { address, silence_max, names: Names::default(), open: None }
+        Self { address, silence_max, shared: Shared::default(), appended: watch::Sender::new(0), open: None }
     }
 
     /// Connects and makes the tables when there are none.
@@ -62,15 +64,25 @@ impl Writer {
         applied.map_err(|error| LogError::Unavailable(error.to_string()))
     }
 
+    /// How far the log reached after what this server appended last; 0 before it appends.
+    pub(super) fn appended(&self) -> watch::Receiver<u64> {
+        self.appended.subscribe()
+    }
+
     /// Works until nobody can send any more.
     pub(super) async fn run(mut self, mut waiting: mpsc::Receiver<Job>, tail: Arc<Tail>) {
-        let mut batch = Vec::new();
+        let (mut batch, mut company) = (Vec::new(), Company::default());
         loop {
             if batch.is_empty() {
                 let Some(job) = waiting.recv().await else { return };
                 batch.push(job);
             }
             fill(&mut batch, &mut waiting);
+            while company.is_awaited(batch.len()) {
+                tokio::task::yield_now().await;
+                fill(&mut batch, &mut waiting);
+            }
+            company.came(batch.len());
             let (now, later) = independent(batch);
             self.commit(now, &tail).await;
             batch = later;
@@ -96,7 +108,7 @@ impl Writer {
         }
     }
 
-    async fn write(&mut self, jobs: &[Job]) -> Result<Vec<Verdict>, Failure> {
+    async fn write(&mut self, jobs: &[Job]) -> Result<Verdicts, Failure> {
         let silence_max = self.silence_max;
         let attempt = async { batch::append(jobs, self.connection().await?).await.map_err(Failure::from) };
         let verdicts = tokio::time::timeout(silence_max, attempt).await;
@@ -122,29 +134,28 @@ impl Writer {
         Ok(&mut self.open.insert(Open { connection, used: Instant::now() }).connection)
     }
 
-    fn answer(&mut self, jobs: Vec<Job>, verdicts: Vec<Verdict>, tail: &Tail) {
-        let mut verdicts = verdicts.into_iter();
+    fn answer(&mut self, jobs: Vec<Job>, mut verdicts: Verdicts, tail: &Tail) {
         let mut answers = Vec::with_capacity(jobs.len());
-        let mut appended = Vec::new();
+        let mut recorded = Vec::with_capacity(jobs.len());
         for job in jobs {
             match job {
                 Job::KeepAnswer(_, answer) | Job::KeepPosition(_, answer) => drop(answer.send(Ok(()))),
                 Job::Append(append, answer) => {
-                    let result = match verdicts.next() {
-                        Some(verdict) => verdict.result(append, &mut self.names),
-                        None => Err(LogError::Damaged("the database did not answer for each command".to_owned())),
-                    };
-                    if let Ok(Appended::Done(events)) = &result {
-                        appended.extend_from_slice(events);
+                    let appended = verdicts.next(&append, &mut self.shared);
+                    if let Appended::Done(events) = &appended {
+                        recorded.extend_from_slice(events);
                     }
-                    answers.push((answer, result));
+                    answers.push((answer, appended));
                 }
             }
         }
-        tail.append(appended.iter());
+        if !recorded.is_empty() {
+            tail.append(recorded);
+            self.appended.send_replace(verdicts.head());
+        }
         // A sender that has gone needs no answer.
-        for (answer, result) in answers {
-            drop(answer.send(result));
+        for (answer, appended) in answers {
+            drop(answer.send(Ok(appended)));
         }
     }
 }

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::DateTime;
 use domain::log::{CommandUnderKey, KeptCommand, LogError, Page};
-use domain::{Recorded, TenantId};
+use domain::{Recorded, TenantId, Text};
 use rusqlite::types::{FromSqlError, ValueRef};
 use rusqlite::{CachedStatement, Connection, OpenFlags, OptionalExtension, Row, ToSql};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::super::names::{Names, same_or_new};
+use super::super::names::Shared;
 use super::{connect, integer, unavailable};
 
 /// Most connections that read at once.
@@ -25,7 +25,7 @@ const FILTERED_POSITIONS_MAX: u64 = 100_000;
 
 const STREAM: &str = "SELECT position, event_id, aggregate_type, aggregate_id, sequence, event_type, event_version, \
      payload, tenant, metadata, recorded_at FROM events \
-     WHERE aggregate_type = ?1 AND aggregate_id = ?2 AND sequence > ?3 ORDER BY sequence";
+     WHERE aggregate_id = ?2 AND aggregate_type = ?1 AND sequence > ?3 ORDER BY sequence";
 // NOT INDEXED: along the positions. The index of streams would find all events of a sort, and sort them, for each page.
 const PAGE: &str = "SELECT position, event_id, aggregate_type, aggregate_id, sequence, event_type, event_version, \
      payload, tenant, metadata, recorded_at FROM events NOT INDEXED WHERE position > ?1 AND position <= ?2";
@@ -77,19 +77,19 @@ impl Readers {
 #[derive(Debug)]
 pub(super) struct Reader {
     connection: Connection,
-    names: Names,
+    shared: Shared,
 }
 
 impl Reader {
     fn open(path: &Path) -> rusqlite::Result<Self> {
         let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        Ok(Self { connection, names: Names::default() })
+        Ok(Self { connection, shared: Shared::default() })
     }
 
     pub(super) fn stream(&mut self, sort: &str, id: &str, after: u64) -> Result<Vec<Recorded>, LogError> {
         let statement = self.connection.prepare_cached(STREAM).map_err(failed)?;
         let mut events = Vec::new();
-        collect(statement, &[&sort, &id, &integer(after)], &mut self.names, |event| {
+        collect(statement, &[&sort, &id, &integer(after)], &mut self.shared, |event| {
             events.push(event);
             true
         })?;
@@ -99,7 +99,7 @@ impl Reader {
     /// The events after `after`, up to `head`.
     pub(super) fn page(&mut self, after: u64, head: u64, wanted: &[String], limit: usize) -> Result<Page, LogError> {
         let most = if wanted.is_empty() { limit as u64 } else { FILTERED_POSITIONS_MAX };
-        let through = head.min(after.saturating_add(most));
+        let through = head.min(after.saturating_add(most)).max(after);
         let marks = vec!["?"; wanted.len()].join(", ");
         let filter = if wanted.is_empty() { String::new() } else { format!(" AND aggregate_type IN ({marks})") };
         let sql = format!("{PAGE}{filter} ORDER BY position");
@@ -109,7 +109,7 @@ impl Reader {
         parameters.extend(wanted.iter().map(|name| name as &dyn ToSql));
         let mut page = Page { events: Vec::new(), through };
         let mut bytes = 0;
-        collect(statement, &parameters, &mut self.names, |event| {
+        collect(statement, &parameters, &mut self.shared, |event| {
             bytes += event.payload.len() + event.metadata.len();
             let full = page.events.len() + 1 >= limit || bytes >= PAGE_BYTES_MAX;
             page.through = if full { event.position } else { through };
@@ -179,34 +179,34 @@ fn kept(row: &Row<'_>) -> rusqlite::Result<KeptCommand> {
 fn collect(
     mut statement: CachedStatement<'_>,
     parameters: &[&dyn ToSql],
-    names: &mut Names,
+    shared: &mut Shared,
     mut take: impl FnMut(Recorded) -> bool,
 ) -> Result<(), LogError> {
     let mut rows = statement.query(parameters).map_err(failed)?;
-    let mut metadata = names.get("");
     while let Some(row) = rows.next().map_err(failed)? {
-        if !take(recorded(row, names, &mut metadata).map_err(failed)?) {
+        if !take(recorded(row, shared).map_err(failed)?) {
             break;
         }
     }
     Ok(())
 }
 
-fn recorded(row: &Row<'_>, names: &mut Names, metadata: &mut std::sync::Arc<str>) -> rusqlite::Result<Recorded> {
+fn recorded(row: &Row<'_>, shared: &mut Shared) -> rusqlite::Result<Recorded> {
     let text = |column| row.get_ref(column)?.as_str().map_err(|error| unreadable(column, error));
-    let version = text(6)?.parse().map_err(|error| unreadable(6, FromSqlError::Other(Box::new(error))))?;
+    let parts = [text(3)?, text(7)?, text(9)?];
+    let [aggregate_id, payload, metadata] = Text::together(parts, &mut shared.scratch);
     let time = DateTime::from_timestamp_micros(row.get(10)?);
     Ok(Recorded {
         position: row.get(0)?,
         event_id: uuid(row.get_ref(1)?).map_err(|error| unreadable(1, error))?,
-        aggregate_type: names.get(text(2)?),
-        aggregate_id: text(3)?.into(),
+        aggregate_type: shared.aggregate_types.get(text(2)?),
+        aggregate_id,
         sequence: row.get(4)?,
-        event_type: names.get(text(5)?),
-        event_version: version,
-        payload: text(7)?.into(),
+        event_type: shared.event_types.get(text(5)?),
+        event_version: row.get(6)?,
+        payload,
         tenant: TenantId(uuid(row.get_ref(8)?).map_err(|error| unreadable(8, error))?),
-        metadata: same_or_new(metadata, text(9)?),
+        metadata,
         recorded_at: time.ok_or_else(|| unreadable(10, FromSqlError::InvalidType))?,
     })
 }

@@ -10,10 +10,10 @@ use migrations::EVENT_STORE_SQLITE;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tokio::sync::mpsc;
 
-use super::super::jobs::{Job, KeepAnswer, KeepPosition, fill};
-use super::super::names::Names;
+use super::super::jobs::{Company, Job, KeepAnswer, KeepPosition, fill};
+use super::super::names::Shared;
 use super::super::tail::Tail;
-use super::super::{ends, time_of_recording};
+use super::super::{ends, recorded, time_of_recording};
 use super::reader::kept_command;
 use super::{connect, integer, unavailable};
 
@@ -21,10 +21,11 @@ use super::{connect, integer, unavailable};
 /// MiB rather than 4, which spares the busiest pages most of their writes.
 const SET_UP: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000; \
      PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -16000; PRAGMA foreign_keys = ON;";
+/// What the trigger on the table says of a stream that ends elsewhere.
+const ELSEWHERE: &str = "events are only appended: the stream does not end there";
 const END: &str = "SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1";
-const SEQUENCE: &str = "SELECT sequence FROM events WHERE aggregate_type = ?1 AND aggregate_id = ?2 \
-     ORDER BY sequence DESC LIMIT 1";
-pub(super) const INSERT: &str = "INSERT INTO events (position, event_id, aggregate_type, aggregate_id, sequence, event_type, \
+// FAIL undoes nothing, so nothing is set aside to be undone: a row is refused before it is written.
+pub(super) const INSERT: &str = "INSERT OR FAIL INTO events (position, event_id, aggregate_type, aggregate_id, sequence, event_type, \
      event_version, payload, tenant, metadata, recorded_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
 pub(super) const KEEP: &str = "INSERT INTO commands (tenant, key, fingerprint, first_position, last_position, answer) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
@@ -37,7 +38,7 @@ pub(super) const KEEP_POSITION: &str = "INSERT INTO reader_positions (reader, po
 pub(super) struct Writer {
     path: PathBuf,
     tail: Arc<Tail>,
-    names: Names,
+    shared: Shared,
     /// `None` after a failure: the next batch opens the file again.
     open: Option<Open>,
 }
@@ -64,7 +65,7 @@ impl Writer {
     pub(super) fn open(path: &Path) -> Result<Self, LogError> {
         let open = Open::new(path)?;
         let tail = Arc::new(Tail::new(open.end.position));
-        Ok(Self { path: path.to_owned(), tail, names: Names::default(), open: Some(open) })
+        Ok(Self { path: path.to_owned(), tail, shared: Shared::default(), open: Some(open) })
     }
 
     pub(super) fn tail(&self) -> &Arc<Tail> {
@@ -73,9 +74,15 @@ impl Writer {
 
     /// Works until nobody can send any more.
     pub(super) fn run(mut self, mut waiting: mpsc::Receiver<Job>) {
+        let mut company = Company::default();
         while let Some(job) = waiting.blocking_recv() {
             let mut batch = vec![job];
             fill(&mut batch, &mut waiting);
+            while company.is_awaited(batch.len()) {
+                std::thread::yield_now();
+                fill(&mut batch, &mut waiting);
+            }
+            company.came(batch.len());
             self.commit(batch);
         }
     }
@@ -105,7 +112,7 @@ impl Writer {
         let behavior = TransactionBehavior::Immediate;
         let transaction = open.connection.transaction_with_behavior(behavior).map_err(unavailable)?;
         let end = End { recorded_at: time_of_recording(open.end.recorded_at), ..open.end };
-        let mut changes = Changes { transaction: &transaction, names: &mut self.names, end };
+        let mut changes = Changes { transaction: &transaction, shared: &mut self.shared, end };
         let done: Result<Vec<_>, _> = batch.iter_mut().map(|job| changes.make(job)).collect();
         let (done, end) = (done.map_err(unavailable)?, changes.end);
         transaction.commit().map_err(unavailable)?;
@@ -118,7 +125,7 @@ impl Writer {
             Done::Append(Appended::Done(events)) => Some(events),
             Done::Append(Appended::Conflict | Appended::Repeated(_)) | Done::Kept => None,
         });
-        self.tail.append(appended.flatten());
+        self.tail.append(appended.flatten().cloned());
         for (job, done) in batch.into_iter().zip(done) {
             // A sender that has gone needs no answer.
             match (job, done) {
@@ -163,7 +170,7 @@ impl End {
 /// What one transaction has done so far. Each command sees those before it.
 struct Changes<'a> {
     transaction: &'a Transaction<'a>,
-    names: &'a mut Names,
+    shared: &'a mut Shared,
     end: End,
 }
 
@@ -182,13 +189,18 @@ impl Changes<'_> {
         {
             return Ok(Appended::Repeated(kept));
         }
-        if self.sequence(append)? != append.expected_sequence {
-            return Ok(Appended::Conflict);
-        }
+        let end = self.end;
         let events = self.record(append);
         let mut insert = self.transaction.prepare_cached(INSERT)?;
         for event in &events {
-            insert_event(&mut insert, event)?;
+            match insert_event(&mut insert, event) {
+                Err(error) if is_conflict(&error) => {
+                    // It was the first event: those after it follow each other.
+                    self.end = end;
+                    return Ok(Appended::Conflict);
+                }
+                inserted => inserted?,
+            }
         }
         if let Some(key) = append.key.take() {
             let (first_position, last_position) = ends(&events);
@@ -198,36 +210,12 @@ impl Changes<'_> {
         Ok(Appended::Done(events))
     }
 
-    fn sequence(&self, append: &Append) -> rusqlite::Result<u64> {
-        let mut statement = self.transaction.prepare_cached(SEQUENCE)?;
-        let mut rows = statement.query((append.aggregate_type, &append.aggregate_id))?;
-        rows.next()?.map_or(Ok(0), |row| row.get(0))
-    }
-
     /// Gives the events their places.
     fn record(&mut self, append: &mut Append) -> Vec<Recorded> {
-        let aggregate_type = self.names.get(append.aggregate_type);
-        let aggregate_id: Arc<str> = std::mem::take(&mut append.aggregate_id).into();
-        let metadata: Arc<str> = std::mem::take(&mut append.metadata).into();
-        let mut sequence = append.expected_sequence;
-        let record = std::mem::take(&mut append.events).into_iter().map(|event| {
-            self.end.position += 1;
-            sequence += 1;
-            Recorded {
-                position: self.end.position,
-                event_id: event.event_id,
-                aggregate_type: Arc::clone(&aggregate_type),
-                aggregate_id: Arc::clone(&aggregate_id),
-                sequence,
-                event_type: self.names.get(event.event_type),
-                event_version: event.event_version,
-                payload: event.payload.into(),
-                tenant: append.tenant,
-                metadata: Arc::clone(&metadata),
-                recorded_at: self.end.recorded_at,
-            }
-        });
-        record.collect()
+        let (first, recorded_at) = (self.end.position + 1, self.end.recorded_at);
+        let events = recorded(append, first, recorded_at, self.shared);
+        self.end.position += events.len() as u64;
+        events
     }
 
     fn keep(&self, tenant: &[u8], key: &str, kept: &KeptCommand) -> rusqlite::Result<()> {
@@ -254,19 +242,24 @@ impl Changes<'_> {
     }
 }
 
+/// Whether the table refused an event because its stream does not end where the command saw it (see the migration).
+fn is_conflict(error: &rusqlite::Error) -> bool {
+    matches!(error, rusqlite::Error::SqliteFailure(_, Some(why)) if why == ELSEWHERE)
+}
+
 pub(super) fn insert_event(insert: &mut rusqlite::CachedStatement<'_>, event: &Recorded) -> rusqlite::Result<()> {
     let (event_id, tenant) = (event.event_id.as_bytes(), event.tenant.0.as_bytes());
     let row = rusqlite::params![
         integer(event.position),
         event_id,
         event.aggregate_type,
-        event.aggregate_id,
+        &*event.aggregate_id,
         integer(event.sequence),
         event.event_type,
-        event.event_version.to_string(),
-        event.payload,
+        event.event_version,
+        &*event.payload,
         tenant,
-        event.metadata,
+        &*event.metadata,
         event.recorded_at.timestamp_micros(),
     ];
     insert.execute(row).map(|_| ())

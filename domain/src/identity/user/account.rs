@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use crate::identity::plan::Plan;
 use crate::identity::role::Role;
 use crate::identity::username;
 use crate::metadata::UserId;
@@ -29,7 +30,12 @@ pub struct Account {
     pub name: Option<String>,
     pub password_hash: String,
     pub role: Role,
+    /// None until one was given: then it goes by the role.
+    pub plan: Option<Plan>,
+    /// The customer whose person the user is.
+    pub customer_id: Option<i64>,
     pub active: bool,
+    pub email_verified: bool,
     pub metadata: Map<String, Value>,
     /// Wrong passwords since the last right one or the last lock.
     pub failures: u32,
@@ -52,7 +58,10 @@ impl Account {
             name,
             password_hash,
             role,
+            plan: None,
+            customer_id: None,
             active: true,
+            email_verified: false,
             metadata: Map::new(),
             failures: 0,
             locked_until: None,
@@ -99,12 +108,50 @@ impl Account {
         Ok(events)
     }
 
+    /// Whoever reads the mail of the address is its user, so this verifies the address as well.
+    pub(super) fn reset_password(&self, password_hash: String) -> Result<Vec<UserEvent>, UserError> {
+        check_hash(&password_hash)?;
+        let mut events = vec![UserEvent::PasswordChanged { password_hash }];
+        events.extend(self.sessions.close_all_but(None, CloseReason::PasswordChanged));
+        events.extend(self.verify_email());
+        Ok(events)
+    }
+
+    pub(super) fn verify_email(&self) -> Vec<UserEvent> {
+        if self.email_verified { vec![] } else { vec![UserEvent::EmailVerified] }
+    }
+
+    /// Sessions end first: who looks at them afterwards finds no user.
+    pub(super) fn delete(&self, by: Administrator) -> Result<Vec<UserEvent>, UserError> {
+        self.check_managed(by)?;
+        let mut events = self.sessions.close_all_but(None, CloseReason::Deactivated);
+        events.push(UserEvent::Deleted { username: self.username.clone() });
+        Ok(events)
+    }
+
     pub(super) fn change_role(&self, role: Role, by: Administrator) -> Result<Vec<UserEvent>, UserError> {
         self.check_managed(by)?;
         if !by.role.manages(role) {
             return Err(UserError::RoleNotTheirs { role });
         }
         Ok(if role == self.role { vec![] } else { vec![UserEvent::RoleChanged { role }] })
+    }
+
+    pub(super) fn change_plan(&self, plan: Plan, by: Administrator) -> Result<Vec<UserEvent>, UserError> {
+        self.check_managed(by)?;
+        Ok(if self.plan == Some(plan) { vec![] } else { vec![UserEvent::PlanChanged { plan }] })
+    }
+
+    pub(super) fn change_customer(
+        &self,
+        customer_id: Option<i64>,
+        by: Administrator,
+    ) -> Result<Vec<UserEvent>, UserError> {
+        self.check_managed(by)?;
+        if customer_id.is_some() && !self.role.belongs_to_a_customer() {
+            return Err(UserError::NobodysPerson { role: self.role });
+        }
+        Ok(if self.customer_id == customer_id { vec![] } else { vec![UserEvent::CustomerChanged { customer_id }] })
     }
 
     pub(super) fn deactivate(&self, by: Administrator) -> Result<Vec<UserEvent>, UserError> {
@@ -181,8 +228,9 @@ impl Account {
 
     pub(super) fn apply(&mut self, event: UserEvent) {
         match event {
-            // An address is registered once; `User::apply` makes the account of it.
-            UserEvent::Registered { .. } => {}
+            // An address is registered and deleted once; `User::apply` does both.
+            UserEvent::Registered { .. } | UserEvent::Deleted { .. } => {}
+            UserEvent::EmailVerified => self.email_verified = true,
             UserEvent::Renamed { to, .. } => self.username = Some(to),
             UserEvent::ProfileChanged { name, metadata } => {
                 self.name = name.or_else(|| self.name.take());
@@ -192,6 +240,8 @@ impl Account {
             }
             UserEvent::PasswordChanged { password_hash } => self.password_hash = password_hash,
             UserEvent::RoleChanged { role } => self.role = role,
+            UserEvent::PlanChanged { plan } => self.plan = Some(plan),
+            UserEvent::CustomerChanged { customer_id } => self.customer_id = customer_id,
             UserEvent::Deactivated => self.active = false,
             UserEvent::Activated => self.active = true,
             UserEvent::SignInFailed { failures, .. } => self.failures = failures,

@@ -26,6 +26,8 @@ pub enum UserError {
     HashInvalid,
     #[error("the role `{role}` is not theirs to give or to manage")]
     RoleNotTheirs { role: Role },
+    #[error("users of the role `{role}` belong to no customer; clients and customers do")]
+    NobodysPerson { role: Role },
     #[error("nobody deactivates or demotes themselves")]
     Oneself,
     #[error("the current password is not right")]
@@ -60,7 +62,7 @@ impl Refusal for UserError {
             | Self::SessionExpiryOutOfRange => RefusalKind::Invalid,
             Self::RoleNotTheirs { .. } | Self::Oneself | Self::Deactivated => RefusalKind::Forbidden,
             Self::WrongPassword | Self::SessionClosed | Self::SessionExpired => RefusalKind::Unauthenticated,
-            Self::PasswordChangedMeanwhile => RefusalKind::IllegalState,
+            Self::PasswordChangedMeanwhile | Self::NobodysPerson { .. } => RefusalKind::IllegalState,
             Self::Locked { .. } => RefusalKind::LimitExceeded,
         }
     }
@@ -76,6 +78,7 @@ impl Refusal for UserError {
             Self::DeviceInfoTooLong => "user.device_info_too_long",
             Self::HashInvalid => "user.hash_invalid",
             Self::RoleNotTheirs { .. } => "user.role_not_theirs",
+            Self::NobodysPerson { .. } => "user.nobodys_person",
             Self::Oneself => "user.oneself",
             Self::WrongPassword => "user.wrong_password",
             Self::PasswordChangedMeanwhile => "user.password_changed_meanwhile",

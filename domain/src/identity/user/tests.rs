@@ -200,6 +200,35 @@ fn another_password_ends_the_other_sessions() {
 }
 
 #[test]
+fn a_plan_changes_by_those_who_manage_the_user() {
+    let change = |plan, by| UserCommand::ChangePlan { plan, by };
+    let changed = UserEvent::PlanChanged { plan: Plan::Basic };
+    given_user(Role::Client, vec![])
+        .when(change(Plan::Basic, by(Role::Admin)))
+        .then_expect_events(vec![changed.clone()]);
+    given_user(Role::Client, vec![changed]).when(change(Plan::Basic, by(Role::Admin))).then_expect_events(vec![]);
+    given_user(Role::Client, vec![])
+        .when(change(Plan::Pro, oneself(Role::Client)))
+        .then_expect_error(UserError::Oneself);
+}
+
+#[test]
+fn clients_and_customers_are_the_people_of_one_customer() {
+    let change = |customer_id, by| UserCommand::ChangeCustomer { customer_id, by };
+    let changed = |customer_id| UserEvent::CustomerChanged { customer_id };
+    for role in [Role::Client, Role::Customer] {
+        given_user(role, vec![]).when(change(Some(7), by(Role::Admin))).then_expect_events(vec![changed(Some(7))]);
+    }
+    let linked = || given_user(Role::Client, vec![changed(Some(7))]);
+    linked().when(change(Some(7), by(Role::Admin))).then_expect_events(vec![]);
+    linked().when(change(None, by(Role::Admin))).then_expect_events(vec![changed(None)]);
+    let refused = UserError::RoleNotTheirs { role: Role::Client };
+    linked().when(change(None, by(Role::User))).then_expect_error(refused);
+    let nobodys = UserError::NobodysPerson { role: Role::User };
+    given_user(Role::User, vec![]).when(change(Some(7), by(Role::Admin))).then_expect_error(nobodys);
+}
+
+#[test]
 fn a_role_changes_by_those_who_manage_both() {
     let change = |role, by| UserCommand::ChangeRole { role, by };
     given_user(Role::User, vec![])
@@ -333,4 +362,32 @@ fn secrets_are_named_as_they_are_stored() {
         let secret = User::SECRET_FIELDS.iter().any(|field| stored.contains(&format!("\"{field}\":")));
         assert!(secret, "{} stores a secret under another name", event.name().0);
     }
+}
+
+#[test]
+fn a_reset_replaces_the_password_ends_all_sessions_and_verifies_the_address() {
+    let reset = || UserCommand::ResetPassword { password_hash: OTHER_HASH.into() };
+    let changed = || UserEvent::PasswordChanged { password_hash: OTHER_HASH.into() };
+    given_user(Role::User, vec![]).when(reset()).then_expect_events(vec![changed(), UserEvent::EmailVerified]);
+    given_user(Role::User, vec![UserEvent::EmailVerified]).when(reset()).then_expect_events(vec![changed()]);
+    let plain = UserCommand::ResetPassword { password_hash: "plain".into() };
+    given_user(Role::User, vec![]).when(plain).then_expect_error(UserError::HashInvalid);
+    given(vec![]).when(reset()).then_expect_error(UserError::NotFound);
+}
+
+#[test]
+fn a_deleted_user_is_gone_for_good() {
+    let admin = Administrator { id: user_id("boss@example.com"), role: Role::Admin };
+    let deleted = || UserEvent::Deleted { username: Some("ann".into()) };
+    let delete = |by| UserCommand::Delete { by };
+    given_user(Role::User, vec![]).when(delete(admin)).then_expect_events(vec![deleted()]);
+    given_user(Role::User, vec![deleted()]).when(delete(admin)).then_expect_error(UserError::NotFound);
+    given_user(Role::User, vec![deleted()])
+        .when(register(Role::User, Registrar::Public))
+        .then_expect_error(UserError::AlreadyRegistered);
+    given_user(Role::Admin, vec![])
+        .when(delete(admin))
+        .then_expect_error(UserError::RoleNotTheirs { role: Role::Admin });
+    let oneself = Administrator { id: user_id("ann@example.com"), role: Role::Owner };
+    given_user(Role::User, vec![]).when(delete(oneself)).then_expect_error(UserError::Oneself);
 }
