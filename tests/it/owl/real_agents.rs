@@ -102,7 +102,7 @@ async fn an_agent_runs_programs_and_tells_what_became_of_them() {
     let gone = server.get_until(&user, "/api/gpu/servers", |answer| answer.at("/data/0/status") == "offline").await;
     let id = gone.at("/data/0/id").as_str().unwrap();
     let last = server.log.read_stream("gpu_server", id, 0).await.unwrap().pop().unwrap();
-    assert!(last.payload.contains("left"), "the agent did not say goodbye: {}", last.payload);
+    assert!(last.payload.contains("left"), "the agent did not say goodbye: {}", &*last.payload);
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0, "directories of jobs are left behind");
 }
 
