@@ -99,7 +99,10 @@ async fn an_agent_runs_programs_and_tells_what_became_of_them() {
     assert!(servers.at("/data/0/total_memory").as_f64().unwrap() > 0.0);
     assert!(servers.at("/data/0/gpu_count") != 0 || servers.at("/data/0/gpu_note").is_string());
     agent.terminate();
-    assert_eq!(user.get("/api/gpu/servers").await.expect(200).at("/data/0/status"), "offline");
+    let gone = server.get_until(&user, "/api/gpu/servers", |answer| answer.at("/data/0/status") == "offline").await;
+    let id = gone.at("/data/0/id").as_str().unwrap();
+    let last = server.log.read_stream("gpu_server", id, 0).await.unwrap().pop().unwrap();
+    assert!(last.payload.contains("left"), "the agent did not say goodbye: {}", &*last.payload);
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0, "directories of jobs are left behind");
 }
 
