@@ -225,7 +225,8 @@ async fn what_a_task_says(engine: Engine) {
     let (_, _, lease) = agent.lease().await.unwrap();
     let path = format!("/api/gpu/agent/tasks/{id}/logs");
     let said = |lease: u64, level: &str, message: &str| json!({ "lease": lease, "lines": [{ "level": level, "message": message }, { "level": "INFO", "message": "on" }] });
-    let kept = agent.client.post(&path, said(lease, "ERROR", "显存不足")).await.expect(200);
+    let first = said(lease, "ERROR", "显存不足");
+    let kept = agent.client.post(&format!("/api/gpu/agent/tasks/{id}/logs"), first).await.expect(200);
     assert_eq!((kept.at("/data/kept"), kept.at("/data/dropped")), (&json!(2), &json!(0)));
     other.client.post(&path, said(lease, "INFO", "not its task")).await.expect(409);
     agent.client.post(&path, said(lease + 1, "INFO", "not its lease")).await.expect(409);
