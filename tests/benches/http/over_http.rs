@@ -81,7 +81,7 @@ fn redemption(token: &str, code: &str) -> Vec<u8> {
 }
 
 /// Each client sends its requests one after the other, all of them from one thread. Answers the last bodies too.
-fn driven(address: SocketAddr, requests: &[Vec<Vec<u8>>]) -> (Load, Vec<Vec<u8>>) {
+pub(crate) fn driven(address: SocketAddr, requests: &[Vec<Vec<u8>>]) -> (Load, Vec<Vec<u8>>) {
     let generator = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     generator.block_on(async {
         let connections = join_all(requests.iter().map(|_| Connection::open(address))).await;
