@@ -8,6 +8,7 @@
 //!
 //! All of them keep the newest events in memory, so that readers at the end of the log cost no query.
 
+mod halves;
 mod jobs;
 mod limits;
 mod memory;

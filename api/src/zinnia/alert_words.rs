@@ -21,3 +21,21 @@ pub(crate) fn level(level: AlertLevel) -> &'static str {
         AlertLevel::Critical => "严重",
     }
 }
+
+/// What a code about alerts and notifications means.
+pub(crate) fn refusal(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "alert_rule.type_taken" => "该类型已有启用的预警规则",
+        "alert_rule.name_length" => "规则名称长度必须在1到100之间",
+        "alert_rule.cooldown_out_of_range" => "冷却时间必须在1到1440分钟之间",
+        "alert_rule.duration_out_of_range" => "持续时间必须在0到1440分钟之间",
+        "alert_rule.too_many" => "预警规则数量已达上限（50条）",
+        "alert.over" => "预警已解决",
+        "alert.cannot_be_reopened" => "已确认或已解决的预警不能恢复为活跃状态",
+        "notification_preferences.too_many_subscriptions" => "推送订阅数量已达上限（20个）",
+        "notification_preferences.address_too_long" => "地址过长",
+        "notification_preferences.webhook_missing" => "启用 Webhook 需要提供地址",
+        "notification_preferences.offset_out_of_range" => "时差超出范围",
+        _ => return None,
+    })
+}

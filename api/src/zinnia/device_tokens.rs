@@ -160,10 +160,10 @@ async fn list_device_tokens(
     let now = app.clock().now();
     let rows = device_tokens::list(&app.models.read, id, included, now).await?;
     app.token_usage.write_down(&app.models).await;
-    let uses = token_uses::of(&app.models.read, rows.iter().map(|row| row.id.as_str())).await?;
+    let counted = token_uses::of(&app.models.read, rows.iter().map(|row| row.id.as_str())).await?;
     let shown = rows.into_iter().map(|row| {
-        let of_token = uses.iter().find(|used| used.token_id == row.id);
-        TokenOut::of(row, now).used(of_token)
+        let counted = counted.iter().find(|counted| counted.token_id == row.id);
+        TokenOut::of(row, now).used(counted)
     });
     Ok(envelope::ok(&caller.request, shown.collect()))
 }

@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::alert_words;
 use crate::error::{ApiError, ErrorKind};
 use crate::request::RequestContext;
 
@@ -88,8 +89,18 @@ fn in_milliseconds<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result
 
 /// The error body.
 pub fn error(error: &ApiError) -> Response {
+    let (status, word, message) = said_of(error);
+    (status, Json(json!({ "code": status.as_u16(), "message": message, "error": word }))).into_response()
+}
+
+/// The sentence in the error body.
+pub(super) fn sentence(error: &ApiError) -> String {
+    said_of(error).2
+}
+
+fn said_of(error: &ApiError) -> (StatusCode, &'static str, String) {
     let (status, word, message) = words(error.kind);
-    let (status, word, message) = match (error.code, error.kind) {
+    match (error.code, error.kind) {
         ("user.already_registered" | "username.taken", _) => {
             (StatusCode::BAD_REQUEST, "validation_error", particular(error))
         }
@@ -105,8 +116,7 @@ pub fn error(error: &ApiError) -> Response {
             (status, word, format!("{message}: {}", particular(error)))
         }
         (_, _) => (status, word, message.to_owned()),
-    };
-    (status, Json(json!({ "code": status.as_u16(), "message": message, "error": word }))).into_response()
+    }
 }
 
 /// What exactly is wrong, in Chinese where there are words for it.
@@ -149,7 +159,7 @@ fn particular(error: &ApiError) -> String {
         "user.locked" => {
             format!("账户已锁定，请{}分钟后再试", number("remaining_minutes"))
         }
-        _ => error.message.clone(),
+        code => alert_words::refusal(code).map_or_else(|| error.message.clone(), str::to_owned),
     }
 }
 

@@ -110,7 +110,9 @@ async fn send(
         server.code_limits.count(request.remote_addr, server.clock().now()).map_err(too_many)?;
     }
     let known = users::find_anywhere(&server.models.read, user_id(&body.email)).await?;
-    let is_user = known.is_some_and(|user| user.is_active);
+    // Whoever registered without showing a code may do so later.
+    let is_user =
+        known.is_some_and(|user| user.is_active && (purpose == Purpose::PasswordReset || user.email_verified));
     verification::send(server, request, (purpose, &body.email), |code| letter(purpose, is_user, code)).await?;
     Ok(envelope::ok(request, SentOut { message: "如果该邮箱可用，验证码已发送", expires_in_minutes: LIFE_MINUTES }))
 }
@@ -166,7 +168,18 @@ async fn verify_code(
 ) -> Result<Envelope<VerifiedOut>, ApiError> {
     let shown = Shown { purpose: purpose(body.purpose.as_deref())?, email: &body.email, code: &body.code };
     verification::show(&app, &request, &shown, Deed::Verify).await?;
+    if shown.purpose == Purpose::Registration {
+        note_verified(&app, &request, user_id(&body.email)).await?;
+    }
     Ok(envelope::said_with(&request, "验证码正确", VerifiedOut { message: "验证码正确" }))
+}
+
+/// Notes that the address is the user's, if there is such a user already.
+async fn note_verified(server: &Server, request: &RequestContext, id: UserId) -> Result<(), ApiError> {
+    let Some(user) = users::find_anywhere(&server.models.read, id).await? else { return Ok(()) };
+    let request = request.within(user.tenant_id()?);
+    server.execute::<User>(&request, &id.to_string(), UserCommand::VerifyEmail).await?;
+    Ok(())
 }
 
 #[derive(Deserialize, ToSchema)]

@@ -31,7 +31,7 @@ const READINGS_PER_PAGE: u32 = 5_000;
 const DEVICES_AT_ONCE: usize = 256;
 /// How often the clock is looked at, and the log.
 const TICK: Duration = Duration::from_millis(100);
-const KEEP_INTERVAL: Duration = Duration::from_secs(1);
+const KEEP_INTERVAL: Duration = Duration::from_millis(250);
 const PAUSE_AFTER_FAULT: Duration = Duration::from_millis(500);
 
 /// Why devices cannot be watched now.

@@ -63,8 +63,15 @@ pub async fn listen(broker: Broker, inbox: Arc<dyn Inbox>, mut leading: watch::R
                 silent = true;
                 tokio::time::sleep(PAUSE).await;
             }
-            _ = async { leading.wait_for(|leading| !*leading).await.map(|_| ()) } => {}
+            () = lost(&mut leading) => {}
         }
+    }
+}
+
+/// Waits until another server leads. Where nobody competes, that never happens.
+async fn lost(leading: &mut watch::Receiver<bool>) {
+    if leading.wait_for(|leading| !*leading).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -26,6 +26,7 @@ use tokio::task::AbortHandle;
 
 use self::reader::Reader;
 use self::writer::Writer;
+use super::halves;
 use super::jobs::{Jobs, KeepAnswer, KeepPosition};
 use super::tail::Tail;
 
@@ -120,6 +121,9 @@ impl Log for PostgresLog {
         }
         match self.tail.page(after, aggregate_types, limit) {
             Some(page) => Ok(page),
+            None if aggregate_types.is_empty() => {
+                halves::page(after, limit, |after, limit| self.reader.page(after, &[], limit)).await
+            }
             None => self.reader.page(after, aggregate_types, limit).await,
         }
     }

@@ -22,6 +22,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use self::reader::{Reader, Readers};
 use self::writer::Writer;
+use super::halves;
 use super::jobs::{Jobs, KeepAnswer, KeepPosition};
 use super::tail::Tail;
 
@@ -130,6 +131,10 @@ impl Log for SqliteLog {
         }
         if let Some(page) = self.tail.page(after, aggregate_types, limit) {
             return Ok(page);
+        }
+        if aggregate_types.is_empty() {
+            let half = |after, limit| self.readers.read(move |reader| reader.page(after, head, &[], limit));
+            return halves::page(after, limit, half).await;
         }
         let wanted: Vec<String> = aggregate_types.iter().map(|&name| name.to_owned()).collect();
         self.readers.read(move |reader| reader.page(after, head, &wanted, limit)).await

@@ -9,6 +9,7 @@ use domain::metadata::TenantId;
 use serde_json::{Value, json};
 use tests::engine::Engine;
 use tests::server::TestServer;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::accounts::registered;
@@ -80,7 +81,8 @@ async fn the_servers_own_lines_are_kept_without_secrets() {
     let server = TestServer::start(Engine::Sqlite).await;
     let admin = server.admin(Surface::Owl);
     let lines = SystemLines::default();
-    let _here = tracing::subscriber::set_default(tracing_subscriber::registry().with(lines.clone()));
+    let _here =
+        tracing::subscriber::set_default(tracing_subscriber::registry().with(LevelFilter::INFO).with(lines.clone()));
     tracing::error!("before anybody listens");
     lines.connect(server.app().line_queue.clone(), Clock::system());
     tracing::warn!(password = "hunter2", attempt = 3, "postgres://corelog:hunter2@db/x does not answer");

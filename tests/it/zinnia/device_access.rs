@@ -1,6 +1,8 @@
 //! Who may do what with a device: every operation, tried by everybody.
 
 use api::surface::Surface;
+use chrono::{DateTime, TimeDelta, Utc};
+use commands::Clock;
 use domain::identity::role::Role;
 use domain::metadata::TenantId;
 use reqwest::Method;
@@ -40,6 +42,14 @@ fn operations() -> Vec<Operation> {
         (Method::GET, "/api/v1/devices/{id}", Need::Read, None),
         (Method::GET, "/api/v1/devices/{id}/config", Need::Read, None),
         (Method::GET, "/api/v1/users/devices/{id}/shares", Need::Read, None),
+        (Method::GET, "/api/v1/battery/latest/{id}", Need::Read, None),
+        (Method::GET, "/api/v1/battery/history/{id}?{day}", Need::Read, None),
+        (Method::GET, "/api/v1/battery/aggregated/{id}?{day}&interval=hour", Need::Read, None),
+        (Method::GET, "/api/v1/battery/stats/{id}?{day}", Need::Read, None),
+        (Method::GET, "/api/v1/alerts/devices/{id}/count", Need::Read, None),
+        (Method::POST, "/api/v1/alerts/events/{alert}/acknowledge", Need::Write, None),
+        (Method::PUT, "/api/v1/alerts/events/{alert}/status", Need::Write, Some(json!({ "status": "acknowledged" }))),
+        (Method::POST, "/api/v1/alerts/events/{alert}/resolve", Need::Write, None),
         (Method::PUT, "/api/v1/devices/{id}", Need::Write, Some(json!({ "name": "renamed" }))),
         (Method::PUT, "/api/v1/devices/{id}/config", Need::Write, Some(json!({ "low_battery_threshold": 30 }))),
         (Method::POST, "/api/v1/users/devices/{id}/share", Need::Share, Some(json!({ "user_identifier": "guest" }))),
@@ -84,15 +94,27 @@ async fn stage(engine: Engine) -> Stage {
     Stage { server, owner, actors, guest }
 }
 
-/// A fresh device, shared with reader, writer, sharer and guest, and a token of it.
-async fn shared_device(owner: &Client) -> (String, String) {
-    let (id, _) = device(owner, "hall").await;
+/// A fresh device, shared with reader, writer, sharer and guest, with a token and an alert.
+struct Shared {
+    id: String,
+    token: String,
+    alert: String,
+}
+
+async fn shared_device(server: &TestServer, owner: &Client) -> Shared {
+    let (id, key) = device(owner, "hall").await;
     for (name, permission) in [("reader", "read"), ("writer", "write"), ("sharer", "admin"), ("guest", "read")] {
         let body = json!({ "user_identifier": name, "permission": permission });
         owner.post(&format!("/api/v1/users/devices/{id}/share"), body).await.expect(201);
     }
     let token = owner.post(&format!("/api/v1/devices/{id}/tokens"), json!({ "name": "t" })).await.expect(201);
-    (id, token.at("/data/id").as_str().unwrap().to_owned())
+    // Registration makes a rule for low batteries.
+    let by_key = server.anonymous().with("x-api-key", &key);
+    by_key.post("/api/v1/battery/report", json!({ "battery_level": 15 })).await.expect(200);
+    let path = format!("/api/v1/alerts/events?device_id={id}");
+    let alerts = server.get_until(owner, &path, |alerts| alerts.at("/data/items/0/id").is_string()).await;
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    Shared { id, token: text(token.at("/data/id")), alert: text(alerts.at("/data/items/0/id")) }
 }
 
 #[tokio::test]
@@ -106,11 +128,15 @@ async fn everybody_may_do_what_their_share_says_and_nothing_else_postgres() {
 async fn everybody_may_do_what_their_share_says(engine: Engine) {
     let Stage { server, owner, actors, guest } = stage(engine).await;
     let mut wrong = Vec::new();
+    let now = Clock::system().now();
+    let moment = |time: DateTime<Utc>| time.format("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let day = format!("start_time={}&end_time={}", moment(now - TimeDelta::hours(24)), moment(now));
     for Actor { name, client, may } in &actors {
-        let (id, token) = shared_device(&owner).await;
+        let Shared { id, token, alert } = shared_device(&server, &owner).await;
         for (method, path, need, body) in operations() {
             let head = server.head().await;
             let place = path.replace("{id}", &id).replace("{token}", &token).replace("{guest}", &guest);
+            let place = place.replace("{alert}", &alert).replace("{day}", &day);
             let answer = client.send(method.clone(), &place, body.map(|body| body.to_string())).await;
             let expected: &[u16] = match may {
                 None => &[404],
@@ -128,20 +154,23 @@ async fn everybody_may_do_what_their_share_says(engine: Engine) {
 
 #[tokio::test]
 async fn lists_show_what_is_owned_or_shared() {
-    let Stage { server: _server, owner, actors, .. } = stage(Engine::Sqlite).await;
-    let (id, _) = shared_device(&owner).await;
+    let Stage { server, owner, actors, .. } = stage(Engine::Sqlite).await;
+    let Shared { id, .. } = shared_device(&server, &owner).await;
     for Actor { name, client, .. } in &actors {
         let listed = client.get("/api/v1/devices").await.expect(200);
         let sees = listed.at("/data/items/0/id") == &json!(id);
         let expected = ["owner", "reader", "writer", "sharer"].contains(name);
         assert_eq!(sees, expected, "{name} sees {}", listed.text);
+        let alerts = client.get(&format!("/api/v1/alerts/events?device_id={id}")).await.expect(200);
+        let sees = alerts.at("/data/pagination/total_items") == &json!(1);
+        assert_eq!(sees, expected, "{name} sees {}", alerts.text);
     }
 }
 
 #[tokio::test]
 async fn a_share_is_shown_changed_and_given_up() {
     let Stage { server, owner, actors, guest } = stage(Engine::Sqlite).await;
-    let (id, _) = shared_device(&owner).await;
+    let Shared { id, .. } = shared_device(&server, &owner).await;
     let shares = owner.get(&format!("/api/v1/users/devices/{id}/shares")).await.expect(200);
     let first = shares.at("/data/0");
     assert_eq!((&first["username"], &first["email"]), (&json!("reader"), &json!("reader@example.com")));

@@ -294,3 +294,16 @@ async fn without_recaptcha_nothing_is_asked_for_and_a_silent_service_is_no_pass(
     let body = json!({ "email": EMAIL, "recaptcha_token": "good" });
     server.anonymous().post("/api/v1/auth/verification/send", body).await.expect(503);
 }
+
+#[tokio::test]
+async fn an_address_may_be_verified_after_the_registration() {
+    let sink = SmtpSink::start().await;
+    let server = TestServer::start_with(with_mail(&sink, Switch::Off)).await;
+    let anonymous = server.anonymous();
+    let registered = register(&anonymous, None).await.expect(201);
+    assert_eq!(registered.at("/data/email_verified"), &json!(false));
+    send(&anonymous, "registration", EMAIL).await.expect(200);
+    verify(&anonymous, &code(&sink.wait_for(1).await[0].text)).await.expect(200);
+    let entered = login(&anonymous, PASSWORD).await.expect(200);
+    assert_eq!(entered.at("/data/user/email_verified"), &json!(true));
+}

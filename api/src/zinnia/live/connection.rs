@@ -10,10 +10,11 @@ use uuid::Uuid;
 
 use super::callers::{LiveCaller, is_fault};
 use super::feed::Listener;
-use super::message::{AuthType, ErrorCode, Inbound, Outbound, reason};
+use super::message::{AuthType, ErrorCode, Inbound, Outbound};
 use super::registry::Push;
 use crate::app::App;
 use crate::request::RequestContext;
+use crate::zinnia::envelope;
 use crate::zinnia::reports::{self, BatchOut, ReportBody};
 
 /// Devices that one connection listens to.
@@ -136,7 +137,7 @@ impl Connection {
         };
         let (data, error) = match outcome {
             Ok(kept) => (Some(kept.into()), None),
-            Err(error) => (None, Some(reason(&error))),
+            Err(error) => (None, Some(envelope::sentence(&error))),
         };
         self.say(&Outbound::BatteryReportResult { msg_id, success: error.is_none(), data, error }).await
     }
@@ -149,7 +150,7 @@ impl Connection {
         };
         let (data, error) = match outcome {
             Ok(accepted) => (Some(BatchOut::from(&accepted)), None),
-            Err(error) => (None, Some(reason(&error))),
+            Err(error) => (None, Some(envelope::sentence(&error))),
         };
         self.say(&Outbound::BatchBatteryReportResult { msg_id, success: error.is_none(), data, error }).await
     }

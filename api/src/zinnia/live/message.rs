@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::error::{ApiError, ErrorKind};
 use crate::zinnia::alerts::AlertOut;
 use crate::zinnia::reports::{BatchOut, BatteryData, ReportBody};
 
@@ -166,27 +165,5 @@ impl Outbound {
 
     pub(super) fn to_text(&self) -> Arc<str> {
         serde_json::to_string(self).unwrap_or_default().into()
-    }
-}
-
-/// What a report was refused for, without the server's own troubles.
-pub(super) fn reason(error: &ApiError) -> String {
-    match error.kind {
-        ErrorKind::Internal | ErrorKind::Unavailable => "服务暂时不可用".to_owned(),
-        ErrorKind::Malformed
-        | ErrorKind::Invalid
-        | ErrorKind::Unauthenticated
-        | ErrorKind::Forbidden
-        | ErrorKind::NotFound
-        | ErrorKind::MethodNotAllowed
-        | ErrorKind::AlreadyExists
-        | ErrorKind::IllegalState
-        | ErrorKind::InsufficientFunds
-        | ErrorKind::LimitExceeded
-        | ErrorKind::Expired
-        | ErrorKind::PayloadTooLarge
-        | ErrorKind::Stale
-        | ErrorKind::KeyReused
-        | ErrorKind::TooManyRequests => error.message.clone(),
     }
 }

@@ -15,7 +15,7 @@ use super::{Line, LineFilter, LinesFault, NewLine, Reached, Source};
 
 const CONNECTIONS: u32 = 4;
 /// Held while lines are appended, so that ids are in the order of commits over all servers.
-const APPEND_LOCK: i64 = 0x636f_7265_6c6f_6702;
+const APPEND_LOCK: i64 = 0x636f_7265_6c6f_6710;
 /// Newest lines that are looked through one by one before the index of words is asked: a word that is frequent is
 /// found there, and the index would collect all its lines first.
 const LOOKED_THROUGH: [i64; 2] = [10_000, 50_000];

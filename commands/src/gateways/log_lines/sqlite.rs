@@ -13,11 +13,14 @@ use sqlx::{ConnectOptions, QueryBuilder, query_as, query_scalar};
 
 use super::pages::{LineTables, MATCHES_MAX, Matches, Part};
 use super::rows::{self, Ids, Row, SELECT, ids_of, push_where};
-use super::words::{Wanted, marks_and_words_of};
+use super::words::{Wanted, is_match, marks_and_words_of};
 use super::{Line, LineFilter, LinesFault, NewLine, Reached, Source};
 
 const READERS: u32 = 4;
 const BUSY: Duration = Duration::from_secs(5);
+/// Newest lines that are looked through one by one before the index of words is asked: a word that is frequent is
+/// found there, and the index would collect all its lines first.
+const LOOKED_THROUGH: u64 = 10_000;
 const INSERT: &str = "INSERT INTO log_lines (id, at, tenant, source, level, message, fields, request_id, user_id, \
      task_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 const INSERT_WORDS: &str = "INSERT INTO log_line_words (rowid, words) VALUES (?1, ?2)";
@@ -43,6 +46,50 @@ impl SqliteLines {
         let options = options.disable_statement_logging();
         let reading = SqlitePoolOptions::new().max_connections(READERS).connect_with(options).await?;
         Ok(Self { reading, writing: Arc::new(Mutex::new(writing)) })
+    }
+
+    /// Matches among the newest lines of the filter, without the index of words: at least `needed` if there are so many.
+    async fn looked_through(
+        &self,
+        wanted: &[Wanted],
+        filter: &LineFilter,
+        ids: Ids,
+        needed: u64,
+    ) -> Result<Vec<i64>, LinesFault> {
+        let mut found = Vec::new();
+        // What looks like a match need not be one, so some more are read, and then all.
+        for limit in [needed.saturating_mul(2), LOOKED_THROUGH] {
+            let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM (");
+            query.push(SELECT);
+            push_where(&mut query, filter, ids);
+            query.push(" ORDER BY id DESC LIMIT ").push_bind(bounded(LOOKED_THROUGH)).push(") WHERE true");
+            for like in wanted.iter().filter_map(Wanted::like) {
+                query.push(" AND (message LIKE ").push_bind(like.clone());
+                query.push(" OR fields LIKE ").push_bind(like).push(")");
+            }
+            query.push(" ORDER BY id DESC LIMIT ").push_bind(bounded(limit));
+            let rows: Vec<Row> = query.build_query_as().fetch_all(&self.reading).await?;
+            let read = rows.len() as u64;
+            let lines = in_lines(rows)?;
+            found = lines.iter().filter(|line| is_match(&line.line, wanted)).map(|line| line.id).collect();
+            if found.len() as u64 >= needed || read < limit {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Matches by the index of words.
+    async fn looked_up(&self, wanted: &[Wanted], ids: Ids) -> Result<Matches, LinesFault> {
+        let found = query_scalar(
+            "SELECT rowid FROM log_line_words WHERE log_line_words MATCH $1 AND rowid >= $2 AND rowid <= $3 \
+             ORDER BY rowid DESC LIMIT $4",
+        );
+        let found = found.bind(expression(wanted)).bind(ids.first).bind(ids.last).bind(bounded(MATCHES_MAX + 1));
+        let mut ids: Vec<i64> = found.fetch_all(&self.reading).await?;
+        let complete = ids.len() as u64 <= MATCHES_MAX;
+        ids.truncate(usize::try_from(MATCHES_MAX).unwrap_or(usize::MAX));
+        Ok(Matches { ids, complete })
     }
 
     /// Does `work` in one transaction, beside the runtime.
@@ -217,16 +264,13 @@ impl LineTables for SqliteLines {
         in_lines(query.build_query_as().fetch_all(&self.reading).await?)
     }
 
-    async fn matches(&self, wanted: &[Wanted], _: &LineFilter, ids: Ids, _: u64) -> Result<Matches, LinesFault> {
-        let found = query_scalar(
-            "SELECT rowid FROM log_line_words WHERE log_line_words MATCH $1 AND rowid >= $2 AND rowid <= $3 \
-             ORDER BY rowid DESC LIMIT $4",
-        );
-        let found = found.bind(expression(wanted)).bind(ids.first).bind(ids.last).bind(bounded(MATCHES_MAX + 1));
-        let mut ids: Vec<i64> = found.fetch_all(&self.reading).await?;
-        let complete = ids.len() as u64 <= MATCHES_MAX;
-        ids.truncate(usize::try_from(MATCHES_MAX).unwrap_or(usize::MAX));
-        Ok(Matches { ids, complete })
+    async fn matches(&self, wanted: &[Wanted], of: &LineFilter, ids: Ids, needed: u64) -> Result<Matches, LinesFault> {
+        let is_all = self.count(of, ids, LOOKED_THROUGH).await? < LOOKED_THROUGH;
+        let near = self.looked_through(wanted, of, ids, if is_all { LOOKED_THROUGH } else { needed }).await?;
+        if is_all || near.len() as u64 >= needed {
+            return Ok(Matches { ids: near, complete: is_all });
+        }
+        self.looked_up(wanted, ids).await
     }
 
     async fn by_ids(&self, ids: &[i64]) -> Result<Vec<Line>, LinesFault> {

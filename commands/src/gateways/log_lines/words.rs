@@ -92,6 +92,22 @@ impl Wanted {
     pub(super) fn is_mark(&self) -> bool {
         self.word.starts_with('_')
     }
+
+    /// A pattern of SQLite that every text with this word fits, if there is one: SQLite knows capitals of ASCII only.
+    pub(super) fn like(&self) -> Option<String> {
+        let known = self.word.chars().all(|character| character.is_ascii() || !character.is_lowercase());
+        (known && !self.is_mark()).then(|| format!("%{}%", self.word))
+    }
+
+    fn is(&self, word: &str) -> bool {
+        if self.as_beginning { word.starts_with(&self.word) } else { word == self.word }
+    }
+}
+
+/// Whether a line has all wanted words. What marks stand for is not looked at.
+pub(super) fn is_match(line: &NewLine, wanted: &[Wanted]) -> bool {
+    let words = words_of(line);
+    wanted.iter().filter(|wanted| !wanted.is_mark()).all(|wanted| words.iter().any(|word| wanted.is(word)))
 }
 
 /// The words that a line must have for `filter`; none when nothing is searched.

@@ -99,7 +99,7 @@ impl Reader {
     /// The events after `after`, up to `head`.
     pub(super) fn page(&mut self, after: u64, head: u64, wanted: &[String], limit: usize) -> Result<Page, LogError> {
         let most = if wanted.is_empty() { limit as u64 } else { FILTERED_POSITIONS_MAX };
-        let through = head.min(after.saturating_add(most));
+        let through = head.min(after.saturating_add(most)).max(after);
         let marks = vec!["?"; wanted.len()].join(", ");
         let filter = if wanted.is_empty() { String::new() } else { format!(" AND aggregate_type IN ({marks})") };
         let sql = format!("{PAGE}{filter} ORDER BY position");
