@@ -39,6 +39,9 @@ fn mebibytes(engine: Engine, events: u64) -> [f64; 3] {
     let (data, database) = filling.block_on(async {
         let store = Store::open(engine).await;
         filling::credits(&store.storage.log, events).await;
+        // As far as the process managers of the server that wrote it would have come.
+        let log = &store.storage.log;
+        log.keep_reader_position("processes", log.head().await.unwrap()).await.unwrap();
         store.into_parts()
     });
     let database_url = database.as_ref().map(Database::url);
