@@ -71,7 +71,9 @@ impl Session {
         while running.join_next().await.is_some() {}
         if *stop.borrow() {
             // Not heard, the server finds out by itself.
-            let _ = self.client.leave(self.begun.session).await;
+            if let Err(error) = self.client.leave(self.begun.session).await {
+                tracing::warn!(%error, "the goodbye is not heard");
+            }
         }
     }
 

@@ -80,7 +80,7 @@ async fn register_server(
         // The token of the first request is known to nobody any more.
         return Err(token::shown_once());
     }
-    let server = shown(&app, &caller, found(&app, &caller, id).await?).await?;
+    let server = shown(&app, found(&app, &caller, id).await?).await?;
     Ok(envelope::ok(RegisteredOut { server, agent_token }))
 }
 
@@ -89,7 +89,7 @@ async fn register_server(
 async fn list_servers(State(app): State<App>, caller: Caller) -> Result<Envelope<Vec<ServerOut>>, ApiError> {
     let mut servers = Vec::new();
     for row in gpu_servers::list(&app.models.read, caller.user.tenant).await? {
-        servers.push(shown(&app, &caller, row).await?);
+        servers.push(shown(&app, row).await?);
     }
     Ok(envelope::ok(servers))
 }
@@ -102,7 +102,7 @@ async fn get_server(
     Path(id): Path<Uuid>,
 ) -> Result<Envelope<ServerOut>, ApiError> {
     let row = found(&app, &caller, id).await?;
-    Ok(envelope::ok(shown(&app, &caller, row).await?))
+    Ok(envelope::ok(shown(&app, row).await?))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -139,7 +139,7 @@ async fn change_server(
     let change = GpuServerCommand::Change { details, by: caller.user.id };
     app.change::<GpuServer>(&caller.request, &id.to_string(), change).await?;
     let row = found(&app, &caller, id).await?;
-    Ok(envelope::ok(shown(&app, &caller, row).await?))
+    Ok(envelope::ok(shown(&app, row).await?))
 }
 
 #[utoipa::path(delete, path = "/api/gpu/servers/{server_id}", operation_id = "remove_gpu_server",
@@ -195,12 +195,12 @@ async fn found(app: &Server, caller: &Caller, id: Uuid) -> Result<gpu_servers::M
     row.ok_or_else(ApiError::not_found)
 }
 
-/// The row with its live figures. Where it is, is for administrators.
-async fn shown(app: &Server, caller: &Caller, row: gpu_servers::Model) -> Result<ServerOut, ApiError> {
+/// The row with its live figures.
+async fn shown(app: &Server, row: gpu_servers::Model) -> Result<ServerOut, ApiError> {
     let running = match row.id.parse() {
         Ok(id) => tasks::running_on(&app.models.read, id).await?.len(),
         Err(_) => 0,
     };
     let live = out::live(&app.fleet, &row);
-    Ok(ServerOut::of(row, live.as_ref(), running, caller.user.role.administers()))
+    Ok(ServerOut::of(row, live.as_ref(), running))
 }

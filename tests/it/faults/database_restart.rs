@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use reqwest::Method;
 use serde_json::json;
 use tempfile::TempDir;
+use tests::answer::Answer;
 use tests::cluster::Cluster;
 use tests::program::{Installation, Program};
 use tests::server::Client;
@@ -96,23 +97,37 @@ async fn insist(client: &Client, path: &str, body: serde_json::Value, seen: &See
     }
 }
 
+/// Asks until the read models have come as far as the client wants.
+async fn caught_up(client: &Client, path: &str) -> Answer {
+    let asking = async {
+        loop {
+            let answer = client.get(path).await;
+            if answer.status != 503 {
+                return answer.expect(200);
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("{path} does not come back"))
+}
+
 /// What every client was told is there, once.
 async fn check(program: &Program, admin: &Client, clients: Vec<(Client, JoinHandle<u64>)>) {
     let mut expected = BTreeMap::new();
     for (number, (user, redeeming)) in clients.into_iter().enumerate() {
         expected.insert(number, (user, redeeming.await.unwrap()));
     }
-    let projections = program.reached_by(admin).get("/platform/v1/projections").await.expect(200);
+    let projections = caught_up(&program.reached_by(admin), "/platform/v1/projections").await;
     let head = projections.at("/head").to_string();
     for (user, redeemed) in expected.values() {
         let user = user.with("Corelog-Min-Position", &head);
-        assert_eq!(user.get("/api/recharge/records?page_size=1").await.expect(200).at("/total"), *redeemed);
-        let balance = user.get("/api/users/me").await.expect(200).at("/data/balance").as_f64();
+        assert_eq!(caught_up(&user, "/api/recharge/records?page_size=1").await.at("/total"), *redeemed);
+        let balance = caught_up(&user, "/api/users/me").await.at("/data/balance").as_f64();
         #[expect(clippy::cast_precision_loss, reason = "small numbers")]
         let owed = (AMOUNT * redeemed) as f64;
         assert_eq!(balance, Some(owed));
     }
     let total: u64 = expected.values().map(|(_, redeemed)| redeemed).sum();
-    let used = admin.with("Corelog-Min-Position", &head).get("/api/recharge/codes?status=used&page_size=1").await;
-    assert_eq!(used.expect(200).at("/total"), total);
+    let used =
+        caught_up(&admin.with("Corelog-Min-Position", &head), "/api/recharge/codes?status=used&page_size=1").await;
+    assert_eq!(used.at("/total"), total);
 }

@@ -32,18 +32,18 @@ async fn a_stream_shows_state_and_events_postgres() {
 async fn a_stream_shows_state_and_events(engine: Engine) {
     let (_server, admin, path) = with_a_balance(engine).await;
     let now = admin.get(&path).await.expect(200);
-    assert_eq!((now.at("/state/amount"), now.at("/version"), now.header("etag")), (&json!("30"), &json!(3), "\"3\""));
+    assert_eq!((now.at("/state/balance"), now.at("/version"), now.header("etag")), (&json!("30"), &json!(3), "\"3\""));
     let second = now.at("/events/1");
     assert_eq!((&second["type"], &second["sequence"]), (&json!("balance.credited"), &json!(2)));
     for as_of in [second["position"].to_string(), second["recorded_at"].as_str().unwrap().to_owned()] {
         let then = admin.get(&format!("{path}?as_of={as_of}")).await.expect(200);
         assert_eq!(
-            (then.at("/state/amount"), then.at("/events/1"), then.at("/events/2")),
+            (then.at("/state/balance"), then.at("/events/1"), then.at("/events/2")),
             (&json!("20"), second, &Value::Null)
         );
     }
     let page = admin.get(&format!("{path}?limit=2")).await.expect(200);
-    assert_eq!((page.at("/next"), page.at("/state/amount")), (&json!(2), &json!("30")));
+    assert_eq!((page.at("/next"), page.at("/state/balance")), (&json!(2), &json!("30")));
     let rest = admin.get(&format!("{path}?limit=2&after=2")).await.expect(200);
     assert_eq!(
         (rest.at("/next"), rest.at("/events/0/sequence"), rest.at("/events/1")),

@@ -73,7 +73,7 @@ fn memory_usage(measured: &Measured) -> f64 {
 }
 
 impl ServerOut {
-    pub(super) fn of(row: gpu_servers::Model, live: Option<&Heartbeat>, running: usize, whole: bool) -> Self {
+    pub(super) fn of(row: gpu_servers::Model, live: Option<&Heartbeat>, running: usize) -> Self {
         let figures = live.and_then(|live| live.figures.as_ref());
         Self {
             status: status(&row, running),
@@ -87,7 +87,7 @@ impl ServerOut {
             last_heartbeat: live.map(|live| live.at),
             id: row.id,
             name: row.name,
-            host: if whole { row.host } else { "***".to_owned() },
+            host: row.host,
             port: row.port,
             description: row.description,
             is_active: row.is_active,
