@@ -98,7 +98,8 @@ async fn an_agent_runs_programs_and_tells_what_became_of_them() {
     let servers = user.get("/api/gpu/servers").await.expect(200);
     assert!(servers.at("/data/0/total_memory").as_f64().unwrap() > 0.0);
     assert!(servers.at("/data/0/gpu_count") != 0 || servers.at("/data/0/gpu_note").is_string());
-    agent.terminate();
+    // The server runs in this thread and has to hear the goodbye meanwhile.
+    tokio::task::spawn_blocking(|| agent.terminate()).await.unwrap();
     let gone = server.get_until(&user, "/api/gpu/servers", |answer| answer.at("/data/0/status") == "offline").await;
     let id = gone.at("/data/0/id").as_str().unwrap();
     let last = server.log.read_stream("gpu_server", id, 0).await.unwrap().pop().unwrap();
