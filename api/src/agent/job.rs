@@ -17,7 +17,7 @@ use domain::compute::task::work::Work;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::Workshop;
 use super::client::{Client, Leased};
@@ -143,17 +143,18 @@ async fn watch_over(
 ) -> Outcome {
     let lifeline = child.stdin.take();
     let output = Output::read(&mut child);
-    let waited = {
-        let waiting = tokio::time::timeout(Duration::from_millis(task.time_left_ms), wait(&mut child, ended));
-        tokio::select! {
-            waited = waiting => waited,
-            never = output::tell(client, task.held, &output) => match never {},
-        }
+    let over = Notify::new();
+    let waiting = async {
+        let time_left = Duration::from_millis(task.time_left_ms);
+        let waited = tokio::time::timeout(time_left, wait(&mut child, ended)).await;
+        // Ends whatever the child has left in its group, and with it the last who could still write.
+        drop(lifeline);
+        let _ = child.kill();
+        let _ = child.wait();
+        over.notify_one();
+        waited
     };
-    // Ends whatever the child has left in its group, and with it the last who could still write.
-    drop(lifeline);
-    let _ = child.kill();
-    let _ = child.wait();
+    let (waited, ()) = tokio::join!(waiting, output::tell(client, task.held, &output, &over));
     let said = output.rest(client, task.held).await;
     // What ran too long is ended here, and timed out by the server's clock.
     let status = waited.ok().flatten();

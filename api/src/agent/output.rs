@@ -3,12 +3,13 @@
 //! A line `::progress 45.5` on the standard output is progress in percent; every other line is a log line.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::io::{BufRead, BufReader, Read};
 use std::process::Child;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+
+use tokio::sync::Notify;
 
 use super::client::{Client, Held, LogLine};
 
@@ -92,10 +93,13 @@ impl Output {
     }
 }
 
-/// Tells the server what a job says, for as long as it runs.
-pub(super) async fn tell(client: &Client, held: Held, output: &Output) -> Infallible {
+/// Tells the server what a job says, until it is over. What is being told then is told to the end: nothing is lost.
+pub(super) async fn tell(client: &Client, held: Held, output: &Output, over: &Notify) {
     loop {
-        tokio::time::sleep(TELL_EVERY).await;
+        tokio::select! {
+            () = tokio::time::sleep(TELL_EVERY) => {}
+            () = over.notified() => return,
+        }
         output.tell_once(client, held).await;
     }
 }

@@ -76,6 +76,10 @@ async fn an_agent_runs_programs_and_tells_what_became_of_them() {
     assert_eq!((&done["status"], &done["result"]["command"][0]), (&json!("completed"), &json!("sh")));
     let said = ended(&server, &user, &submit(&user, &["sh", "-c", "echo hello"]).await).await;
     assert_eq!(said["result"], json!({ "exit_code": 0, "output": "hello\n" }));
+    // Whatever is being told when a program ends is told.
+    let id = submit(&user, &["sh", "-c", "for n in 1 2 3 4 5 6 7 8 9 10 11; do echo line $n; sleep 0.1; done"]).await;
+    ended(&server, &user, &id).await;
+    assert_eq!(user.get(&format!("/api/logs/tasks/{id}")).await.expect(200).at("/total"), 11);
     let failed = ended(&server, &user, &submit(&user, &["sh", "-c", "echo no luck >&2; exit 3"]).await).await;
     assert_eq!((&failed["status"], &failed["error_message"]), (&json!("failed"), &json!("exit code 3: no luck")));
     let forbidden = ended(&server, &user, &submit(&user, &["cat", "/etc/passwd"]).await).await;
