@@ -5,7 +5,7 @@
 //! readings stand their sums by hour, which outlive them.
 //!
 //! Everybody who reports at the same time shares one durable transaction. Both engines answer the same queries, see
-//! [`reader`]; only writing differs.
+//! `reader`; only writing differs.
 
 mod listener;
 mod postgres;

@@ -36,7 +36,7 @@ impl VapidKey {
     /// The key made from 32 secret bytes.
     ///
     /// # Errors
-    /// [`NoKey`], for one in some 2^32 secrets.
+    /// `NoKey`, for one in some 2^32 secrets.
     pub fn new(secret: [u8; 32], contact: &str) -> Result<Self, NoKey> {
         let key = SecretKey::from_slice(&secret).map_err(|_| NoKey)?;
         let der = key.to_pkcs8_der().map_err(|_| NoKey)?;
