@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use self::bars::Bars;
 use crate::config::Config;
-use crate::server::Storage;
+use crate::storage::Storage;
 
 /// What was found differs, or is not sound.
 const FOUND: u8 = 1;

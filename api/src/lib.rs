@@ -23,6 +23,7 @@ pub mod request;
 mod router;
 pub mod secrets;
 pub mod server;
+pub mod storage;
 pub mod surface;
 pub mod zinnia;
 

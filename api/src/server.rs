@@ -3,7 +3,6 @@
 use std::fs;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 
 use axum::serve::ListenerExt;
@@ -11,20 +10,16 @@ use commands::gateways::alert_watch::AlertWatch;
 use commands::gateways::curtailment_clock::CurtailmentClock;
 use commands::gateways::fleet::Fleet;
 use commands::gateways::gpu_server_clock::GpuServerClock;
-use commands::gateways::log_lines::{LineQueue, UserActions};
+use commands::gateways::log_lines::{LineQueue, LineWriter, UserActions};
 use commands::gateways::mail::MailGateway;
 use commands::gateways::miner_orders::MinerOrders;
 use commands::gateways::miners::AsicMiners;
 use commands::gateways::notifications::{Notifications, Outside, Words};
 use commands::gateways::task_clock::TaskClock;
 use commands::gateways::{Gateway, GatewayRunner};
-use commands::log::{
-    PostgresLog, PostgresOptions, PostgresRestore, ReadOnlySqliteLog, Restore, SqliteLog, SqliteRestore,
-};
 use commands::processes::{self, ProcessRunner};
 use commands::{Clock, CommandBus, Readers, Turns};
-use domain::log::Log;
-use projections::{ReadModels, Runner, catalogue};
+use projections::{Runner, catalogue};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -41,15 +36,13 @@ use crate::metrics;
 use crate::readings;
 use crate::router::router;
 use crate::secrets::Secrets;
+use crate::storage::Storage;
 use crate::zinnia::alert_words;
 use crate::zinnia::code_limits::CodeLimits;
 use crate::zinnia::known_devices::KnownDevices;
 use crate::zinnia::live::LiveFeed;
 use crate::zinnia::notification_preferences::vapid_key;
 use crate::zinnia::token_usage::TokenUsage;
-
-const LOG_FILE: &str = "log.db";
-const READ_MODELS_FILE: &str = "read.db";
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -60,101 +53,6 @@ impl StartError {
     pub(crate) fn because(what: &str, error: &dyn std::fmt::Display) -> Self {
         Self(format!("{what}: {error}"))
     }
-}
-
-/// The log and the read models of an installation.
-pub struct Storage {
-    pub log: Arc<dyn Log>,
-    pub models: ReadModels,
-    /// Whether this server drives projections, processes and gateways: one of those on one database does.
-    pub leading: watch::Receiver<bool>,
-}
-
-impl Storage {
-    /// Opens what `config` names and creates the tables that are missing.
-    ///
-    /// # Errors
-    /// A sentence that says what could not be opened.
-    pub async fn open(config: &Config) -> Result<Self, StartError> {
-        let storage = match &config.database_url {
-            Some(url) => {
-                let log = postgres_log(url).await?;
-                let leading = log.lead().await;
-                Self { log: Arc::new(log), models: postgres_models(url).await?, leading }
-            }
-            None => {
-                let directory = &config.data_dir;
-                fs::create_dir_all(directory).map_err(|error| in_directory(directory, &error))?;
-                let log =
-                    SqliteLog::open(&directory.join(LOG_FILE)).map_err(|error| in_directory(directory, &error))?;
-                let leading = watch::Sender::new(true).subscribe();
-                Self { log: Arc::new(log), models: sqlite_models(directory).await?, leading }
-            }
-        };
-        storage.with_tables().await
-    }
-
-    /// Opens what `config` names for looking at its history, while a server may run on it. It never leads, and a log in
-    /// a file can only be read.
-    ///
-    /// # Errors
-    /// A sentence that says what could not be opened.
-    pub async fn history(config: &Config) -> Result<Self, StartError> {
-        let leading = watch::Sender::new(false).subscribe();
-        let storage = match &config.database_url {
-            Some(url) => Self { log: Arc::new(postgres_log(url).await?), models: postgres_models(url).await?, leading },
-            None => {
-                let directory = &config.data_dir;
-                let log = ReadOnlySqliteLog::open(&directory.join(LOG_FILE));
-                let log = log.map_err(|error| in_directory(directory, &error))?;
-                Self { log: Arc::new(log), models: sqlite_models(directory).await?, leading }
-            }
-        };
-        storage.with_tables().await
-    }
-
-    /// Begins to fill the log that `config` names, which must be empty.
-    ///
-    /// # Errors
-    /// A sentence that says why it cannot be filled.
-    pub async fn restore(config: &Config) -> Result<Box<dyn Restore>, StartError> {
-        match &config.database_url {
-            Some(url) => Ok(Box::new(PostgresRestore::begin(url).await.map_err(|error| in_database(&error))?)),
-            None => {
-                let directory = &config.data_dir;
-                fs::create_dir_all(directory).map_err(|error| in_directory(directory, &error))?;
-                let restore = SqliteRestore::begin(&directory.join(LOG_FILE));
-                Ok(Box::new(restore.map_err(|error| in_directory(directory, &error))?))
-            }
-        }
-    }
-
-    async fn with_tables(self) -> Result<Self, StartError> {
-        let tables = self.models.create_tables(&catalogue()).await;
-        tables.map_err(|error| StartError::because("the tables of the read models cannot be created", &error))?;
-        Ok(self)
-    }
-}
-
-fn in_directory(directory: &Path, error: &dyn std::fmt::Display) -> StartError {
-    let setting = format!("the setting data_dir (CORELOG_DATA_DIR) {} cannot be used", directory.display());
-    StartError::because(&setting, error)
-}
-
-fn in_database(error: &dyn std::fmt::Display) -> StartError {
-    StartError::because("the setting database_url (CORELOG_DATABASE_URL) cannot be used", error)
-}
-
-async fn sqlite_models(directory: &Path) -> Result<ReadModels, StartError> {
-    ReadModels::sqlite(&directory.join(READ_MODELS_FILE)).await.map_err(|error| in_directory(directory, &error))
-}
-
-async fn postgres_log(url: &str) -> Result<PostgresLog, StartError> {
-    PostgresLog::connect(url, PostgresOptions::default()).await.map_err(|error| in_database(&error))
-}
-
-async fn postgres_models(url: &str) -> Result<ReadModels, StartError> {
-    ReadModels::postgres(url).await.map_err(|error| in_database(&error))
 }
 
 /// A server that is ready to listen.
@@ -173,65 +71,10 @@ impl Running {
     /// A sentence that says what could not be opened.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
         let storage = Storage::open(&config).await?;
-        let secrets = secrets(&config)?;
-        let market = market::open(&config).await?;
-        let battery_readings = readings::open(&config).await?;
-        let fleet = Arc::new(Fleet::new(clock.now()));
-        let log_lines = log_lines::open(&config).await?;
-        let (line_queue, line_writer) = LineQueue::new(Arc::clone(&log_lines), clock.clone());
-        let actions = UserActions::new(Arc::clone(&storage.log), Arc::clone(&log_lines));
-        let bus = Arc::new(CommandBus::new(Arc::clone(&storage.log), clock));
-        let mut projections = Runner::new(Arc::clone(&storage.log), &storage.models, catalogue());
-        if *storage.leading.borrow() {
-            let caught_up = projections.catch_up().await;
-            caught_up.map_err(|error| StartError::because("the read models cannot be brought up to date", &error))?;
-        }
-        let head = storage.log.head().await;
-        let head = head.map_err(|error| StartError::because("the log does not answer", &error))?;
-        let processes = ProcessRunner::new(Arc::clone(&bus), processes::all());
-        let app = Arc::new(Server {
-            readers: Readers::new(projections.position(), processes.handled()),
-            statuses: projections.statuses(),
-            models: storage.models.clone(),
-            past: PastLists::default(),
-            market,
-            readings: battery_readings,
-            fleet,
-            submissions: Turns::new(),
-            log_lines,
-            line_queue,
-            actions: actions.progress(),
-            tokens: Tokens::new(&secrets),
-            sessions: OpenSessions::following(head),
-            limits: Limits::new(&config),
-            metrics: metrics::recorder(),
-            devices: KnownDevices::following(head),
-            token_usage: TokenUsage::default(),
-            code_limits: CodeLimits::default(),
-            live: LiveFeed::default(),
-            outside: outside(&config)?,
-            secrets,
-            config,
-            bus: Arc::clone(&bus),
-        });
+        let (app, followers) = assembled(config, clock, &storage).await?;
         let mut readers = JoinSet::new();
-        readers.spawn(projections.run(storage.leading.clone()));
-        readers.spawn(processes.run(storage.leading.clone()));
-        for gateway in gateways(&app)? {
-            readers.spawn(GatewayRunner::new(Arc::clone(&bus), gateway).run(storage.leading.clone()));
-        }
-        readers.spawn(OpenSessions::follow(Arc::clone(&app)));
-        readers.spawn(line_writer.run(app.config.log_lines.retention(), storage.leading.clone()));
-        readers.spawn(actions.run(storage.leading.clone()));
-        readers.spawn(metrics::keep_up(app.metrics.clone()));
-        readers.spawn(KnownDevices::follow(Arc::clone(&app)));
-        readers.spawn(TokenUsage::keep_writing(Arc::clone(&app)));
-        let watch = AlertWatch::new(Arc::clone(&bus), Arc::clone(&app.readings), app.config.alerts.check_every());
-        readers.spawn(watch.run(storage.leading.clone()));
-        readers.spawn(LiveFeed::follow_readings(Arc::clone(&app)));
-        readers.spawn(LiveFeed::follow_log(Arc::clone(&app), head));
-        readers.spawn(readings::drop_old(Arc::clone(&app), storage.leading.clone()));
-        readers.spawn(readings::listen_to_broker(Arc::clone(&app), storage.leading.clone()));
+        followers.start(&app, &storage.leading, &mut readers);
+        start_gateways(&app, &storage.leading, &mut readers)?;
         let first_owner = first_start::make_owner(&app).await;
         let first_owner = first_owner.map_err(|error| {
             StartError::because("the owner (admin_email, admin_password) cannot be registered", &error.message)
@@ -278,6 +121,94 @@ impl Running {
         self.app.token_usage.write_down(&self.app.models).await;
         served
     }
+}
+
+/// What moves along the log beside the requests, ready to start.
+struct Followers {
+    projections: Runner,
+    processes: ProcessRunner,
+    line_writer: LineWriter,
+    actions: UserActions,
+    /// Where the log ends.
+    head: u64,
+}
+
+/// Everything that handlers reach, over read models that are up to date.
+async fn assembled(config: Config, clock: Clock, storage: &Storage) -> Result<(App, Followers), StartError> {
+    let secrets = secrets(&config)?;
+    let log_lines = log_lines::open(&config).await?;
+    let (line_queue, line_writer) = LineQueue::new(Arc::clone(&log_lines), clock.clone());
+    let actions = UserActions::new(Arc::clone(&storage.log), Arc::clone(&log_lines));
+    let fleet = Arc::new(Fleet::new(clock.now()));
+    let bus = Arc::new(CommandBus::new(Arc::clone(&storage.log), clock));
+    let projections = up_to_date(storage).await?;
+    let head = storage.log.head().await;
+    let head = head.map_err(|error| StartError::because("the log does not answer", &error))?;
+    let processes = ProcessRunner::new(Arc::clone(&bus), processes::all());
+    let app = Arc::new(Server {
+        readers: Readers::new(projections.position(), processes.handled()),
+        statuses: projections.statuses(),
+        models: storage.models.clone(),
+        past: PastLists::default(),
+        market: market::open(&config).await?,
+        readings: readings::open(&config).await?,
+        fleet,
+        submissions: Turns::new(),
+        log_lines,
+        line_queue,
+        actions: actions.progress(),
+        tokens: Tokens::new(&secrets),
+        sessions: OpenSessions::following(head),
+        limits: Limits::new(&config),
+        metrics: metrics::recorder(),
+        devices: KnownDevices::following(head),
+        token_usage: TokenUsage::default(),
+        code_limits: CodeLimits::default(),
+        live: LiveFeed::default(),
+        outside: outside(&config)?,
+        secrets,
+        config,
+        bus,
+    });
+    Ok((app, Followers { projections, processes, line_writer, actions, head }))
+}
+
+/// The projections, which a server that leads brings up to date before it answers anybody.
+async fn up_to_date(storage: &Storage) -> Result<Runner, StartError> {
+    let mut projections = Runner::new(Arc::clone(&storage.log), &storage.models, catalogue());
+    if *storage.leading.borrow() {
+        let caught_up = projections.catch_up().await;
+        caught_up.map_err(|error| StartError::because("the read models cannot be brought up to date", &error))?;
+    }
+    Ok(projections)
+}
+
+impl Followers {
+    fn start(self, app: &App, leading: &watch::Receiver<bool>, readers: &mut JoinSet<()>) {
+        let Self { projections, processes, line_writer, actions, head } = self;
+        readers.spawn(projections.run(leading.clone()));
+        readers.spawn(processes.run(leading.clone()));
+        readers.spawn(line_writer.run(app.config.log_lines.retention(), leading.clone()));
+        readers.spawn(actions.run(leading.clone()));
+        readers.spawn(OpenSessions::follow(Arc::clone(app)));
+        readers.spawn(KnownDevices::follow(Arc::clone(app)));
+        readers.spawn(LiveFeed::follow_log(Arc::clone(app), head));
+        readers.spawn(LiveFeed::follow_readings(Arc::clone(app)));
+        readers.spawn(TokenUsage::keep_writing(Arc::clone(app)));
+        readers.spawn(metrics::keep_up(app.metrics.clone()));
+    }
+}
+
+/// Starts what acts on the world outside, or looks at it.
+fn start_gateways(app: &App, leading: &watch::Receiver<bool>, readers: &mut JoinSet<()>) -> Result<(), StartError> {
+    for gateway in gateways(app)? {
+        readers.spawn(GatewayRunner::new(Arc::clone(&app.bus), gateway).run(leading.clone()));
+    }
+    let watch = AlertWatch::new(Arc::clone(&app.bus), Arc::clone(&app.readings), app.config.alerts.check_every());
+    readers.spawn(watch.run(leading.clone()));
+    readers.spawn(readings::drop_old(Arc::clone(app), leading.clone()));
+    readers.spawn(readings::listen_to_broker(Arc::clone(app), leading.clone()));
+    Ok(())
 }
 
 /// Every gateway there is. A new one is one line here.

@@ -32,6 +32,8 @@ pub trait Projection: Send + Sync + 'static {
     const TABLE: &'static str;
     /// The sorts of aggregates whose events it consumes.
     const CONSUMES: &'static [&'static str];
+    /// Whether a row is of one event alone, and never touched again: then none is looked up or kept in memory.
+    const APPENDS: bool = false;
 
     /// The event as this projection reads it; `None` when it means nothing to it.
     ///

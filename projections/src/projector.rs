@@ -157,7 +157,9 @@ impl<P: Projection> AnyProjector for Projector<P> {
     }
 
     async fn fold(&mut self, db: &DatabaseConnection, events: &[&Recorded]) -> Result<(), DbErr> {
-        self.read_missing(db).await?;
+        if !P::APPENDS {
+            self.read_missing(db).await?;
+        }
         for Decoded { event, keys, place } in self.batch.drain(..) {
             for key in keys {
                 self.rows.change(&key, |row| P::fold(row, &key, &event, events[place]));
@@ -177,6 +179,9 @@ impl<P: Projection> AnyProjector for Projector<P> {
             Some(row) => rows.extend(<P::Entity as EntityTrait>::Column::iter().map(|column| row.get(column))),
             None => removed.push(key.clone().into()),
         });
+        if P::APPENDS {
+            self.rows = Rows::new();
+        }
         Changes { shape: Arc::clone(&self.shape), rows, removed }
     }
 

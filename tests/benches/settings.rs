@@ -10,6 +10,8 @@ pub(crate) struct Settings {
     pub(crate) runs: usize,
     /// How long one load lasts.
     pub(crate) lasting: Duration,
+    /// The only number of clients that is wanted, for a profile of it.
+    clients: Option<usize>,
     /// Events of the big log.
     pub(crate) events: u64,
     /// Requests of one load over HTTP.
@@ -28,13 +30,19 @@ impl Settings {
         let only = value("--only").map(|names| names.split(',').map(str::to_owned).collect());
         Self {
             runs: value("--runs").map_or(if quick { 1 } else { 5 }, |runs| runs.parse().unwrap()),
-            lasting: Duration::from_secs(if quick { 1 } else { 4 }),
+            lasting: Duration::from_secs(value("--seconds").map_or(if quick { 1 } else { 4 }, |s| s.parse().unwrap())),
+            clients: value("--clients").map(|clients| clients.parse().unwrap()),
             events: if quick { 100_000 } else { 1_000_000 },
             requests: if quick { 5_000 } else { 40_000 },
             rows: if quick { 100_000 } else { 1_000_000 },
             aims: Aims::default(),
             only: only.unwrap_or_default(),
         }
+    }
+
+    /// Which of these numbers of clients are asked for.
+    pub(crate) fn clients(&self, all: &[usize]) -> Vec<usize> {
+        all.iter().copied().filter(|count| self.clients.is_none_or(|only| only == *count)).collect()
     }
 
     /// Whether the part `name` is asked for; a part of a part is named like `wallets.sqlite`.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use api::config::Config;
-use api::server::Storage;
+use api::storage::Storage;
 use tempfile::TempDir;
 use tests::engine::Engine;
 use tests::postgres::Database;

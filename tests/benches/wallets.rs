@@ -60,21 +60,22 @@ pub(crate) fn section(settings: &Settings) -> String {
     let mut candidates =
         vec![idiomatic, ours("wallets.postgres", Engine::Postgres), ours("wallets.sqlite", Engine::Sqlite)];
     candidates.retain(|candidate| settings.wants(candidate.option));
-    let mut loads = vec![vec![Vec::new(); CLIENTS.len()]; candidates.len()];
+    let counts = settings.clients(&CLIENTS);
+    let mut loads = vec![vec![Vec::new(); counts.len()]; candidates.len()];
     // Round by round, so that a noisy minute of the machine meets all of them.
     for _ in 0..settings.runs {
         for (candidate, loads) in candidates.iter().zip(&mut loads) {
-            for (clients, loads) in CLIENTS.into_iter().zip(loads) {
-                loads.push(runtime().block_on(load(candidate, clients, settings)));
+            for (clients, loads) in counts.iter().zip(loads) {
+                loads.push(runtime().block_on(load(candidate, *clients, settings)));
             }
         }
     }
     let medians: Vec<Vec<Load>> =
         loads.iter().map(|loads| loads.iter().map(|loads| Load::median(loads)).collect()).collect();
-    shown(&candidates, &medians)
+    shown(&candidates, &counts, &medians)
 }
 
-fn shown(candidates: &[Candidate], medians: &[Vec<Load>]) -> String {
+fn shown(candidates: &[Candidate], counts: &[usize], medians: &[Vec<Load>]) -> String {
     let columns = ["stack", "clients", "commands/s", "p50", "p99", "to the idiomatic stack"];
     let mut table = Table::new("One event a command, 10,000 wallets", &columns);
     let idiomatic = candidates.iter().position(|candidate| candidate.engine.is_none());
@@ -83,7 +84,7 @@ fn shown(candidates: &[Candidate], medians: &[Vec<Load>]) -> String {
             let base = idiomatic.map(|idiomatic| medians[idiomatic][place].per_second);
             table.row(&[
                 candidate.shown.clone(),
-                CLIENTS[place].to_string(),
+                counts[place].to_string(),
                 whole(load.per_second),
                 milliseconds(load.p50),
                 milliseconds(load.p99),

@@ -42,7 +42,7 @@ pub struct SqliteLog {
 }
 
 impl SqliteLog {
-    /// Opens the log at `path`, and makes it when there is none.
+    /// Opens the log at `path`, and makes it when there is none. To be called within the runtime that will use it.
     ///
     /// # Errors
     /// [`LogError::Unavailable`] when another process has it open, or the file cannot be used.

@@ -52,7 +52,7 @@ CREATE TABLE commands (
     -- What the sender was told; comes after the events, once.
     answer         BLOB,
     PRIMARY KEY (tenant, key)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TRIGGER commands_are_never_deleted BEFORE DELETE ON commands
 BEGIN

@@ -14,10 +14,12 @@ use crate::projection::Projection;
 
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
-#[sea_orm(table_name = "ledger_entries_v1")]
+#[sea_orm(table_name = "ledger_entries_v2")]
 pub struct Model {
-    /// The id of its event.
+    /// Where its event stands: new rows go to the end of the table, not to a random place.
     #[sea_orm(primary_key, auto_increment = false)]
+    pub position: i64,
+    /// The id of its event.
     pub id: String,
     pub tenant: String,
     pub user_id: String,
@@ -34,7 +36,6 @@ pub struct Model {
     pub recharge_record_id: Option<String>,
     pub reason: Option<String>,
     pub created_at: DateTime<Utc>,
-    pub position: i64,
 }
 
 #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]
@@ -48,26 +49,27 @@ pub struct LedgerEntries;
 impl Projection for LedgerEntries {
     type Entity = Entity;
     type Row = Model;
-    type Key = String;
+    type Key = i64;
     type Event = BalanceEvent;
 
     const NAME: &'static str = "ledger_entries";
-    const TABLE: &'static str = "ledger_entries_v1";
+    const TABLE: &'static str = "ledger_entries_v2";
     const CONSUMES: &'static [&'static str] = &["balance"];
+    const APPENDS: bool = true;
 
     fn decode(recorded: &Recorded) -> Result<Option<BalanceEvent>, DecodeError> {
         recorded.decode::<Balance>()
     }
 
-    fn keys(_: &BalanceEvent, recorded: &Recorded) -> Vec<String> {
-        vec![recorded.event_id.to_string()]
+    fn keys(_: &BalanceEvent, recorded: &Recorded) -> Vec<i64> {
+        vec![recorded.position.cast_signed()]
     }
 
-    fn key(row: &Model) -> String {
-        row.id.clone()
+    fn key(row: &Model) -> i64 {
+        row.position
     }
 
-    fn fold(_: Option<Model>, _: &String, event: &BalanceEvent, recorded: &Recorded) -> Option<Model> {
+    fn fold(_: Option<Model>, _: &i64, event: &BalanceEvent, recorded: &Recorded) -> Option<Model> {
         Some(match event {
             BalanceEvent::Credited { amount, balance_after, redemption_id, .. } => Model {
                 recharge_record_id: Some(redemption_id.to_string()),
@@ -92,6 +94,7 @@ impl Projection for LedgerEntries {
 
 fn entry(kind: &str, amount: Decimal, balance_after: Decimal, recorded: &Recorded) -> Model {
     Model {
+        position: recorded.position.cast_signed(),
         id: recorded.event_id.to_string(),
         tenant: recorded.tenant.to_string(),
         user_id: recorded.aggregate_id.to_string(),
@@ -105,7 +108,6 @@ fn entry(kind: &str, amount: Decimal, balance_after: Decimal, recorded: &Recorde
         recharge_record_id: None,
         reason: None,
         created_at: recorded.recorded_at,
-        position: recorded.position.cast_signed(),
     }
 }
 

@@ -12,9 +12,11 @@ use crate::projection::Projection;
 
 /// One redemption.
 #[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
-#[sea_orm(table_name = "recharge_records_v1")]
+#[sea_orm(table_name = "recharge_records_v2")]
 pub struct Model {
+    /// Where its event stands: new rows go to the end of the table, not to a random place.
     #[sea_orm(primary_key, auto_increment = false)]
+    pub position: i64,
     pub id: String,
     pub tenant: String,
     #[sea_orm(indexed)]
@@ -23,7 +25,6 @@ pub struct Model {
     /// Decimal, as text.
     pub amount: String,
     pub created_at: DateTime<Utc>,
-    pub position: i64,
 }
 
 #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]
@@ -37,38 +38,39 @@ pub struct RechargeRecords;
 impl Projection for RechargeRecords {
     type Entity = Entity;
     type Row = Model;
-    type Key = String;
+    type Key = i64;
     type Event = RechargeCodeEvent;
 
     const NAME: &'static str = "recharge_records";
-    const TABLE: &'static str = "recharge_records_v1";
+    const TABLE: &'static str = "recharge_records_v2";
     const CONSUMES: &'static [&'static str] = &["recharge_code"];
+    const APPENDS: bool = true;
 
     fn decode(recorded: &Recorded) -> Result<Option<RechargeCodeEvent>, DecodeError> {
         recorded.decode::<RechargeCode>()
     }
 
-    fn keys(event: &RechargeCodeEvent, _: &Recorded) -> Vec<String> {
+    fn keys(event: &RechargeCodeEvent, recorded: &Recorded) -> Vec<i64> {
         match event {
-            RechargeCodeEvent::Redeemed { redemption_id, .. } => vec![redemption_id.to_string()],
+            RechargeCodeEvent::Redeemed { .. } => vec![recorded.position.cast_signed()],
             RechargeCodeEvent::Issued { .. } | RechargeCodeEvent::Deactivated { .. } => vec![],
         }
     }
 
-    fn key(row: &Model) -> String {
-        row.id.clone()
+    fn key(row: &Model) -> i64 {
+        row.position
     }
 
-    fn fold(row: Option<Model>, key: &String, event: &RechargeCodeEvent, recorded: &Recorded) -> Option<Model> {
+    fn fold(row: Option<Model>, position: &i64, event: &RechargeCodeEvent, recorded: &Recorded) -> Option<Model> {
         match event {
-            RechargeCodeEvent::Redeemed { code_id, by, amount, .. } => Some(Model {
-                id: key.clone(),
+            RechargeCodeEvent::Redeemed { code_id, redemption_id, by, amount, .. } => Some(Model {
+                position: *position,
+                id: redemption_id.to_string(),
                 tenant: recorded.tenant.to_string(),
                 user_id: by.to_string(),
                 recharge_code_id: code_id.to_string(),
                 amount: amount.to_string(),
                 created_at: recorded.recorded_at,
-                position: recorded.position.cast_signed(),
             }),
             RechargeCodeEvent::Issued { .. } | RechargeCodeEvent::Deactivated { .. } => row,
         }

@@ -66,13 +66,13 @@ async fn after_forging(sql: &str) -> Vec<Check> {
     };
     let mut file = Vec::new();
     replay::export::export(&server.log, &whole, &mut file, &()).await.unwrap();
-    let restore = api::server::Storage::restore(&config).await.unwrap();
+    let restore = api::storage::Storage::restore(&config).await.unwrap();
     replay::import::import(restore, file.as_slice(), file.len() as u64, &()).await.unwrap();
     let forger = Connection::open(data.path().join("log.db")).unwrap();
     forger.execute_batch("DROP TRIGGER events_are_never_changed; DROP TRIGGER events_are_never_deleted").unwrap();
     forger.execute_batch("DROP TRIGGER events_are_only_appended; DROP TRIGGER commands_are_answered_once").unwrap();
     assert!(forger.execute(sql, []).unwrap() > 0);
-    let storage = api::server::Storage::history(&config).await.unwrap();
+    let storage = api::storage::Storage::history(&config).await.unwrap();
     let projectors = replay::projections_named(None).unwrap();
     // Read models say what the forged log says, where it can be read at all.
     let _ = replay::rebuild::rebuild(&storage.log, &storage.models, projectors, &()).await;

@@ -1,7 +1,7 @@
 //! A history taken from one installation to another.
 
 use api::config::Config;
-use api::server::Storage;
+use api::storage::Storage;
 use api::surface::Surface;
 use replay::ReplayError;
 use replay::export::{Exported, Format, Wanted, export};
