@@ -1,25 +1,33 @@
 //! `corelog agent`: runs the tasks that a server gives it, on the machine where it is started.
 //!
 //! It begins a session, tells by heartbeats that it lives, leases tasks as long as it has room, and runs each as a child
-//! process of its own. When the server gives the session up for lost, everything that runs is ended and a new session
+//! process of its own, or in a container. When the server gives the session up for lost, everything that runs is ended and a new session
 //! begins: what ran has been given to somebody else.
 
 mod client;
+mod container;
+mod engine;
 mod job;
 mod measure;
 mod output;
+mod process;
 mod session;
+mod watchman;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use commands::Clock;
 use tokio::sync::watch;
 
 use self::client::{Client, ClientError};
+use self::engine::{ContainerArguments, Engine};
 use self::measure::Meter;
 use self::session::Session;
+use self::watchman::Watchman;
+pub use self::watchman::{WatchmanArguments, watch};
 
 const PAUSE_AFTER_FAULT: Duration = Duration::from_secs(1);
 
@@ -47,6 +55,8 @@ pub struct AgentArguments {
     /// Most tasks at the same time, if fewer than the server allows.
     #[arg(long)]
     tasks: Option<u32>,
+    #[command(flatten)]
+    containers: ContainerArguments,
 }
 
 fn program_of(text: &str) -> Result<(String, String), String> {
@@ -60,6 +70,8 @@ struct Workshop {
     allowed: Vec<String>,
     programs: Vec<(String, String)>,
     tasks: Option<u32>,
+    /// What runs tasks in containers; none when they run as processes.
+    engine: Option<Engine>,
 }
 
 /// Serves until `stop`.
@@ -70,8 +82,11 @@ pub async fn run(arguments: AgentArguments, mut stop: watch::Receiver<bool>) -> 
     let client = Arc::new(Client::new(&arguments.server, token(&arguments)?)?);
     let directory = job::prepare(&arguments.work_dir)
         .map_err(|error| format!("--work-dir {} cannot be used: {error}", arguments.work_dir.display()))?;
-    let AgentArguments { allowed, programs, tasks, .. } = arguments;
-    let workshop = Arc::new(Workshop { directory: directory.clone(), allowed, programs, tasks });
+    let AgentArguments { allowed, programs, tasks, containers, .. } = arguments;
+    let engine = Engine::open(&containers, Clock::system().new_id()).await.map_err(|error| error.to_string())?;
+    let watchman = engine.as_ref().map(|engine| Watchman::post(&engine.arguments.socket, engine.agent)).transpose();
+    let watchman = watchman.map_err(|error| format!("no watchman can be set over containers: {error}"))?;
+    let workshop = Arc::new(Workshop { directory: directory.clone(), allowed, programs, tasks, engine });
     let meter = Arc::new(Meter::new());
     while !*stop.borrow() {
         match client.register().await {
@@ -85,6 +100,9 @@ pub async fn run(arguments: AgentArguments, mut stop: watch::Receiver<bool>) -> 
             Err(error) => tracing::warn!(%error, "the server is not reached"),
         }
         tokio::select! { _ = stop.wait_for(|stop| *stop) => {}, () = tokio::time::sleep(PAUSE_AFTER_FAULT) => {} }
+    }
+    if let Some(watchman) = watchman {
+        watchman.dismiss().await;
     }
     // Left behind, it is cleared at the next start.
     let _ = std::fs::remove_dir_all(directory);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use api::agent::{self, AgentArguments};
+use api::agent::{self, AgentArguments, WatchmanArguments};
 use api::cli::{self, HistoryCommand, ImportArguments};
 use api::config::{Config, LogFormat};
 use api::log_lines::SystemLines;
@@ -49,6 +49,9 @@ enum Command {
     Config,
     /// Run tasks on this machine for a server elsewhere.
     Agent(AgentArguments),
+    /// Ends the containers of an agent when it is gone.
+    #[command(hide = true)]
+    WatchContainers(WatchmanArguments),
     #[command(flatten)]
     History(HistoryCommand),
     /// Bring data in.
@@ -89,6 +92,10 @@ async fn run(arguments: Arguments) -> Result<ExitCode, String> {
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(config).await,
         Command::Agent(arguments) => serve_tasks(arguments, &config).await,
+        Command::WatchContainers(arguments) => {
+            agent::watch(arguments).await?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Config => {
             say(&config.shown().map_err(|error| error.to_string())?);
             Ok(ExitCode::SUCCESS)

@@ -4,6 +4,7 @@ mod accounts;
 mod admin;
 mod agents;
 mod auth;
+mod containers;
 mod ledger;
 mod logs;
 mod many_tasks;

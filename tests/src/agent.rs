@@ -23,10 +23,21 @@ impl Agent {
         self.0.wait().unwrap();
     }
 
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Sends it a signal such as `STOP`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.0.id().to_string()).status().unwrap();
+        assert!(sent.success());
+    }
+
     /// Asks it to end (SIGTERM) and waits.
     pub fn terminate(mut self) {
-        let asked = Command::new("kill").arg(self.0.id().to_string()).status().unwrap();
-        assert!(asked.success() && self.0.wait().unwrap().success());
+        self.signal("TERM");
+        assert!(self.0.wait().unwrap().success());
     }
 }
 

@@ -7,6 +7,7 @@ pub mod answer;
 pub mod broker;
 pub mod clock;
 pub mod cluster;
+pub mod container_engine;
 pub mod engine;
 pub mod events;
 pub mod postgres;

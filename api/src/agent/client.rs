@@ -34,6 +34,7 @@ impl ClientError {
 /// A session that has begun.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Begun {
+    pub(super) server_id: Uuid,
     pub(super) name: String,
     pub(super) session: u32,
     pub(super) max_concurrent_tasks: u32,

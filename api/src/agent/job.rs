@@ -1,15 +1,10 @@
-//! One task as a child process: a process group and a directory of its own, limits, and an end that is certain.
-//!
-//! The process is started by a shell that sets the limits and leaves a watchman behind, which waits on a pipe that the
-//! agent holds. When the agent lets go of the pipe, or dies, the watchman ends the whole group. A program that leaves its
-//! group escapes that: for programs that are not trusted, a machine or container of their own is the place.
+//! One task as a job, wherever it runs: what it is told, how it is watched over, and what becomes of it.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read as _};
 use std::os::unix::fs::DirBuilderExt as _;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use domain::compute::task::RESULT_BYTES_MAX;
@@ -18,22 +13,20 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::Workshop;
 use super::client::{Client, Leased};
+use super::container::Container;
 use super::output::{self, Output};
+use super::process::Process;
 
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// The only variables that a job sees besides its own.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Sets the limits given as `$1` (memory in KB, or `unlimited`), leaves the watchman, and becomes the job.
-const LAUNCH: &str = r#"
-ulimit -c 0; ulimit -n 4096; ulimit -v "$1"; shift
-exec 3<&0 </dev/null
-{ read -r _ <&3; kill -KILL 0; } >/dev/null 2>&1 &
-exec 3<&-
-exec "$@"
-"#;
+/// Most files that a job may have open.
+pub(super) const OPEN_FILES_MAX: u32 = 4_096;
+pub(super) const BYTES_PER_GB: u64 = 1_024 * 1_024 * 1_024;
+const CONFIG: &str = "config.json";
+const RESULT: &str = "result.json";
 
 /// What became of a job.
 pub(super) enum Outcome {
@@ -41,6 +34,66 @@ pub(super) enum Outcome {
     Failed(String),
     /// The agent ended it: there is nothing to tell.
     Ended,
+}
+
+/// A task, and what it is given here.
+pub(super) struct Assignment {
+    /// The server that this machine is.
+    pub(super) server: Uuid,
+    pub(super) task: Leased,
+    pub(super) work: Work,
+    pub(super) gpus: Vec<usize>,
+}
+
+/// What is to run, and where.
+pub(super) struct Order<'a> {
+    pub(super) assignment: &'a Assignment,
+    pub(super) words: &'a [String],
+    /// Where the job finds its `config`, works, and leaves its result.
+    pub(super) directory: &'a Path,
+}
+
+/// Something that runs: a process or a container.
+pub(super) trait Job {
+    /// Waits until it ends by itself. An error says why nobody knows how it ended.
+    async fn wait(&mut self) -> Result<End, String>;
+    /// Ends it, if it has not ended, and whatever it started.
+    async fn end(&mut self);
+    /// Takes away what is left of it.
+    async fn clear(self);
+}
+
+/// How a job ended by itself.
+pub(super) struct End {
+    pub(super) succeeded: bool,
+    pub(super) how: String,
+}
+
+impl Order<'_> {
+    pub(super) fn program(&self) -> &str {
+        self.words.first().map_or("", String::as_str)
+    }
+
+    /// How much memory of the machine the job may use. A task that needs GPUs says what it needs of theirs.
+    pub(super) fn memory_bytes(&self) -> Option<u64> {
+        let work = &self.assignment.work;
+        let bytes = (work.memory_gb * Decimal::from(BYTES_PER_GB)).to_u64();
+        bytes.filter(|bytes| *bytes > 0 && work.gpu_count == 0)
+    }
+
+    /// What the job finds in its environment, where its directory is at `place`.
+    pub(super) fn variables(&self, place: &Path) -> [(&'static str, OsString); 7] {
+        let task = &self.assignment.task;
+        [
+            ("HOME", place.into()),
+            ("TMPDIR", place.into()),
+            ("LANG", "C.UTF-8".into()),
+            ("CORELOG_TASK_ID", task.held.task_id.to_string().into()),
+            ("CORELOG_TASK_TYPE", task.task_type.clone().into()),
+            ("CORELOG_TASK_CONFIG", place.join(CONFIG).into()),
+            ("CORELOG_TASK_RESULT", place.join(RESULT).into()),
+        ]
+    }
 }
 
 /// A directory for the jobs of this agent. Those that agents left which run no more are cleared away.
@@ -66,28 +119,42 @@ fn private(directory: &Path) -> io::Result<()> {
 pub(super) async fn run(
     client: &Client,
     workshop: &Workshop,
-    task: &Leased,
-    work: &Work,
-    gpus: &[usize],
+    assignment: &Assignment,
     ended: watch::Receiver<bool>,
 ) -> Outcome {
-    let words = match command(workshop, task, work) {
+    let task = &assignment.task;
+    let words = match command(workshop, assignment) {
         Ok(words) => words,
         Err(sentence) => return Outcome::Failed(sentence),
     };
-    let directory = workshop.directory.join(format!("{}-{}", task.held.task_id, task.held.lease));
-    let outcome = match start(&directory, task, work, gpus, &words) {
-        Ok(child) => watch_over(client, task, child, &directory, ended).await,
-        Err(error) => Outcome::Failed(format!("{} cannot be started: {error}", words[0])),
+    let directory = &workshop.directory.join(format!("{}-{}", task.held.task_id, task.held.lease));
+    let order = Order { assignment, words: &words, directory };
+    let output = Output::new();
+    // What starts slowly has no more time than what starts at once.
+    let until = Instant::now() + Duration::from_millis(task.time_left_ms);
+    let outcome = match (furnish(&order), &workshop.engine) {
+        (Err(error), _) => Outcome::Failed(format!("the task has no place to work: {error}")),
+        (Ok(()), None) => watch_over(client, &order, Process::start(&order, &output), output, until, ended).await,
+        (Ok(()), Some(engine)) => {
+            let started = Container::start(engine, &order, &output).await;
+            watch_over(client, &order, started, output, until, ended).await
+        }
     };
     // Left behind, it is cleared at the next start.
     let _ = fs::remove_dir_all(directory);
     outcome
 }
 
+/// Makes the directory of a job.
+fn furnish(order: &Order<'_>) -> io::Result<()> {
+    private(order.directory)?;
+    fs::write(order.directory.join(CONFIG), order.assignment.task.config.to_string())
+}
+
 /// The words to run: what the task names, if that is allowed, or this machine's program for its type.
-fn command(workshop: &Workshop, task: &Leased, work: &Work) -> Result<Vec<String>, String> {
-    match &work.command {
+fn command(workshop: &Workshop, assignment: &Assignment) -> Result<Vec<String>, String> {
+    let task = &assignment.task;
+    match &assignment.work.command {
         Some(words) => {
             let program = words.first().map_or("", String::as_str);
             if workshop.allowed.is_empty() || workshop.allowed.iter().any(|allowed| allowed == program) {
@@ -105,99 +172,86 @@ fn command(workshop: &Workshop, task: &Leased, work: &Work) -> Result<Vec<String
     }
 }
 
-fn start(directory: &Path, task: &Leased, work: &Work, gpus: &[usize], words: &[String]) -> io::Result<Child> {
-    private(directory)?;
-    let config = directory.join("config.json");
-    fs::write(&config, task.config.to_string())?;
-    let memory_kb = (work.memory_gb * Decimal::from(1_024 * 1_024)).to_u64().filter(|kb| *kb > 0);
-    let gpus: Vec<String> = gpus.iter().map(ToString::to_string).collect();
-    Command::new("/bin/sh")
-        .args(["-c", LAUNCH, "job"])
-        .arg(memory_kb.map_or_else(|| "unlimited".to_owned(), |kb| kb.to_string()))
-        .args(words)
-        .env_clear()
-        .env("PATH", PATH)
-        .env("HOME", directory)
-        .env("TMPDIR", directory)
-        .env("LANG", "C.UTF-8")
-        .env("CUDA_VISIBLE_DEVICES", gpus.join(","))
-        .env("CORELOG_TASK_ID", task.held.task_id.to_string())
-        .env("CORELOG_TASK_TYPE", &task.task_type)
-        .env("CORELOG_TASK_CONFIG", &config)
-        .env("CORELOG_TASK_RESULT", directory.join("result.json"))
-        .current_dir(directory)
-        .process_group(0)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-}
-
-/// Waits for the child, passing on what it says.
-async fn watch_over(
+/// Waits for the job, passing on what it says.
+async fn watch_over<J: Job>(
     client: &Client,
-    task: &Leased,
-    mut child: Child,
-    directory: &Path,
-    ended: watch::Receiver<bool>,
+    order: &Order<'_>,
+    started: Result<J, String>,
+    output: Output,
+    until: Instant,
+    mut ended: watch::Receiver<bool>,
 ) -> Outcome {
-    let lifeline = child.stdin.take();
-    let output = Output::read(&mut child);
+    let (mut job, held) = match started {
+        Ok(job) => (job, order.assignment.task.held),
+        Err(sentence) => return Outcome::Failed(sentence),
+    };
     let over = Notify::new();
     let waiting = async {
-        let time_left = Duration::from_millis(task.time_left_ms);
-        let waited = tokio::time::timeout(time_left, wait(&mut child, ended)).await;
-        // Ends whatever the child has left in its group, and with it the last who could still write.
-        drop(lifeline);
-        let _ = child.kill();
-        let _ = child.wait();
+        // What runs too long is ended here, and timed out by the server's clock.
+        let end = tokio::select! {
+            biased;
+            end = job.wait() => Some(end),
+            _ = ended.wait_for(|ended| *ended) => None,
+            () = tokio::time::sleep_until(until) => None,
+        };
+        job.end().await;
         over.notify_one();
-        waited
+        end
     };
-    let (waited, ()) = tokio::join!(waiting, output::tell(client, task.held, &output, &over));
-    let said = output.rest(client, task.held).await;
-    // What ran too long is ended here, and timed out by the server's clock.
-    let status = waited.ok().flatten();
-    match status {
+    let (end, ()) = tokio::join!(waiting, output::tell(client, held, &output, &over));
+    let said = output.rest(client, held).await;
+    job.clear().await;
+    match end {
         None => Outcome::Ended,
         Some(Err(error)) => Outcome::Failed(format!("the job is lost: {error}")),
-        Some(Ok(status)) if status.success() => Outcome::Completed(result(directory, &said)),
-        Some(Ok(status)) => Outcome::Failed(failure(status, &said)),
-    }
-}
-
-/// How the child ended by itself; none when it is to be ended.
-async fn wait(child: &mut Child, ended: watch::Receiver<bool>) -> Option<io::Result<ExitStatus>> {
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return Some(Ok(status)),
-            Ok(None) if *ended.borrow() => return None,
-            Ok(None) => tokio::time::sleep(LOOK_EVERY).await,
-            Err(error) => return Some(Err(error)),
-        }
+        Some(Ok(end)) if end.succeeded => Outcome::Completed(result(order.directory, &said)),
+        Some(Ok(end)) => Outcome::Failed(failure(end.how, &said)),
     }
 }
 
 /// What the job left in `result.json`, or the last it said.
 fn result(directory: &Path, said: &str) -> Value {
-    let mut text = String::new();
-    let left = fs::File::open(directory.join("result.json"))
-        .and_then(|file| file.take(RESULT_BYTES_MAX as u64 + 1).read_to_string(&mut text));
-    let value = left.ok().and_then(|_| serde_json::from_str::<Value>(&text).ok());
-    match value.filter(|value| value.to_string().len() < RESULT_BYTES_MAX - 100) {
+    match left(&directory.join(RESULT)).filter(|value| value.to_string().len() < RESULT_BYTES_MAX - 100) {
         Some(value) if value.is_object() => value,
         Some(value) => json!({ "value": value }),
         None => json!({ "exit_code": 0, "output": said }),
     }
 }
 
-fn failure(status: ExitStatus, said: &str) -> String {
-    let how = match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit code {code}"),
-        (None, Some(signal)) => format!("ended by signal {signal}"),
-        (None, None) => "ended".to_owned(),
-    };
+/// What a file says that a job left. Not where a link leads: a job in a container may not read through us what it cannot
+/// reach itself.
+fn left(path: &Path) -> Option<Value> {
+    if !fs::symlink_metadata(path).ok()?.is_file() {
+        return None;
+    }
+    let mut text = String::new();
+    fs::File::open(path).ok()?.take(RESULT_BYTES_MAX as u64 + 1).read_to_string(&mut text).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+fn failure(how: String, said: &str) -> String {
     let last: Vec<&str> = said.lines().rev().take(5).collect();
     let last: Vec<&str> = last.into_iter().rev().collect();
     if last.is_empty() { how } else { format!("{how}: {}", last.join("\n")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::client::Held;
+    use super::*;
+
+    fn memory(config: Value) -> Option<u64> {
+        let work = Work::of(&config).unwrap();
+        let held = Held { task_id: Uuid::nil(), lease: 1 };
+        let task = Leased { held, task_type: "test".to_owned(), config, time_left_ms: 1 };
+        let assignment = Assignment { server: Uuid::nil(), task, work, gpus: Vec::new() };
+        Order { assignment: &assignment, words: &[], directory: Path::new("/") }.memory_bytes()
+    }
+
+    #[test]
+    fn memory_is_limited_when_it_is_the_machines() {
+        assert_eq!(memory(json!({ "memory_gb": 1.5 })), Some(BYTES_PER_GB * 3 / 2));
+        assert_eq!(memory(json!({})), None);
+        assert_eq!(memory(json!({ "memory_gb": 16, "gpu_count": 1 })), None, "that is memory of the GPU");
+    }
 }

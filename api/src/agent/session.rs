@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::client::{Begun, Client, ClientError, Held, Leased};
-use super::job::{self, Outcome};
+use super::job::{self, Assignment, Outcome};
 use super::measure::Meter;
 use super::{PAUSE_AFTER_FAULT, Workshop};
 
@@ -111,8 +111,13 @@ impl Session {
 
     /// Leases and starts tasks until the session is lost.
     async fn take_tasks(&self, running: &mut JoinSet<()>) {
+        self.clear().await;
         loop {
             while running.try_join_next().is_some() {}
+            if !self.is_able().await {
+                tokio::time::sleep(PAUSE_AFTER_FAULT).await;
+                continue;
+            }
             let Some(room) = self.room_left() else {
                 self.room.notified().await;
                 continue;
@@ -128,6 +133,25 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Waits until no container is left of the sessions before this one.
+    async fn clear(&self) {
+        let Some(engine) = &self.workshop.engine else { return };
+        while let Err(error) = engine.clear(self.begun.server_id).await {
+            tracing::warn!(%error, "no task is leased: containers of an earlier session are still there");
+            tokio::time::sleep(PAUSE_AFTER_FAULT).await;
+        }
+    }
+
+    /// Whether a task could be started. Without its container engine an agent takes none: it could only fail them all.
+    async fn is_able(&self) -> bool {
+        let Some(engine) = &self.workshop.engine else { return true };
+        let there = engine.is_there().await;
+        if let Err(error) = &there {
+            tracing::warn!(%error, "no task is leased");
+        }
+        there.is_ok()
     }
 
     /// What is left on this machine; none when no task has a place.
@@ -166,10 +190,11 @@ impl Session {
         let gpus = self.free_gpus(needs.gpus);
         let held = task.held;
         self.jobs().insert(held, Running { needs, gpus: gpus.clone(), end });
+        let assignment = Assignment { server: self.begun.server_id, task, work, gpus };
         let (client, workshop) = (Arc::clone(&self.client), Arc::clone(&self.workshop));
         let (jobs, room) = (Arc::clone(&self.jobs), Arc::clone(&self.room));
         running.spawn(async move {
-            let outcome = job::run(&client, &workshop, &task, &work, &gpus, ended.clone()).await;
+            let outcome = job::run(&client, &workshop, &assignment, ended.clone()).await;
             tell(&client, held, outcome, ended).await;
             jobs.lock().unwrap_or_else(PoisonError::into_inner).remove(&held);
             room.notify_one();

@@ -17,34 +17,34 @@ use tokio::time::Instant;
 
 use super::top_up;
 
-const PATIENCE_MS: u64 = 1_500;
+pub(super) const PATIENCE_MS: u64 = 1_500;
 /// How long a test waits for what must happen.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(60);
 
-async fn impatient() -> TestServer {
+pub(super) async fn impatient() -> TestServer {
     let agents = AgentSettings { heartbeat_ms: 300, patience_ms: PATIENCE_MS };
     TestServer::start_with(Config { agents, ..settings() }).await
 }
 
 /// Registers a server; answers the token of its agent.
-async fn registered(server: &TestServer, name: &str) -> String {
+pub(super) async fn registered(server: &TestServer, name: &str) -> String {
     let body = json!({ "name": name, "host": "127.0.0.1", "max_concurrent_tasks": 4 });
     let made = server.admin(Surface::Owl).post("/api/gpu/servers", body).await.expect(200);
     made.at("/data/agent_token").as_str().unwrap().to_owned()
 }
 
-async fn rich(server: &TestServer) -> Client {
+pub(super) async fn rich(server: &TestServer) -> Client {
     let user = server.user(Surface::Owl);
     top_up(&server.admin(Surface::Owl), &user, "100").await;
     user
 }
 
-async fn submit(user: &Client, command: &[&str]) -> String {
+pub(super) async fn submit(user: &Client, command: &[&str]) -> String {
     let body = json!({ "title": "a", "task_type": "inference", "config": { "command": command } });
     user.post("/api/tasks", body).await.expect(200).at("/data/id").as_str().unwrap().to_owned()
 }
 
-async fn ended(server: &TestServer, user: &Client, id: &str) -> Value {
+pub(super) async fn ended(server: &TestServer, user: &Client, id: &str) -> Value {
     let over =
         |answer: &tests::answer::Answer| !["pending", "running"].contains(&answer.at("/data/status").as_str().unwrap());
     server.get_until(user, &format!("/api/tasks/{id}"), over).await.at("/data").clone()
@@ -200,7 +200,7 @@ async fn every_task_ends_exactly_once_while_agents_are_killed() {
 }
 
 /// The number of times that a task was taken back.
-async fn ends_once(server: &TestServer, id: &str) -> usize {
+pub(super) async fn ends_once(server: &TestServer, id: &str) -> usize {
     let (mut ends, mut requeued) = (0, 0);
     for event in server.log.read_stream("task", id, 0).await.unwrap() {
         match event.decode::<Task>().unwrap().unwrap() {
