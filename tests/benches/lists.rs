@@ -46,7 +46,7 @@ impl List<'_> {
             latencies.push(asked.elapsed());
         }
         let load = Load::of(latencies, begun.elapsed());
-        let computed = (processor_time::used() - computed) / u32::try_from(ASKED).unwrap();
+        let computed = processor_time::used_since(computed) / u32::try_from(ASKED).unwrap();
         let (rows, log) = (self.rows.to_string(), stores::name(self.engine));
         let cells = [self.name, &rows, log, page].map(str::to_owned);
         self.table.row(

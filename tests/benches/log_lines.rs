@@ -67,8 +67,9 @@ fn of_level(level: Level, filter: LineFilter) -> LineFilter {
     LineFilter { level: Some(level), ..filter }
 }
 
-fn search(words: &str, filter: LineFilter) -> LineFilter {
-    LineFilter { search: Some(words.to_owned()), ..filter }
+fn search(words: &str, mut filter: LineFilter) -> LineFilter {
+    filter.search = Some(words.to_owned());
+    filter
 }
 
 /// The day in the middle.
@@ -152,7 +153,7 @@ async fn measure(name: &str, kept: &dyn LogLines, lines: i64) {
             took.push(asked.elapsed());
             shown = (page.lines.len(), page.total);
         }
-        let computed = (processor_time::used() - computed).as_secs_f64() * 1e3 / f64::from(REPETITIONS);
+        let computed = processor_time::used_since(computed).as_secs_f64() * 1e3 / f64::from(REPETITIONS);
         took.sort_unstable();
         let at = |percent: usize| took[(took.len() - 1) * percent / 100].as_secs_f64() * 1e3;
         println!("| {question} | {} | {} | {:.1} | {:.1} | {computed:.1} |", shown.0, shown.1, at(50), at(99));
@@ -169,7 +170,7 @@ async fn main() {
     };
     if wants("sqlite") {
         let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let named = arguments.iter().find(|argument| argument.ends_with(".db")).map(PathBuf::from);
+        let named = arguments.iter().find(|argument| argument.contains(".db")).map(PathBuf::from);
         let kept = StoredLines::sqlite(&named.unwrap_or_else(|| place.path().join("lines.db"))).await.unwrap();
         measure("SQLite", &kept, lines).await;
     }

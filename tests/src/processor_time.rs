@@ -14,3 +14,8 @@ pub fn used() -> Duration {
     let ticks = |place: usize| figures[place].parse::<u32>().unwrap();
     TICK * (ticks(11) + ticks(12))
 }
+
+/// What was used since that much was.
+pub fn used_since(earlier: Duration) -> Duration {
+    used().saturating_sub(earlier)
+}

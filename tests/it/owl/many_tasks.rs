@@ -94,7 +94,7 @@ async fn pages_hold_every_task_of_a_list_once(engine: Engine) {
         let mut shown = Vec::new();
         loop {
             let page = tasks::list(&server.models.read, TenantId::DEFAULT, user, &wanted, paging).await.unwrap();
-            assert_eq!(page.total as usize, expected(&all, &wanted).len(), "{wanted:?}");
+            assert_eq!(page.total, expected(&all, &wanted).len() as u64, "{wanted:?}");
             if page.rows.is_empty() {
                 break;
             }
