@@ -1,5 +1,7 @@
 //! Pages of lists.
 
+use sea_orm::{Order, PaginatorTrait, QueryOrder, QuerySelect};
+
 /// Which page of a list, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Paging {
@@ -37,13 +39,32 @@ impl<T> Page<T> {
     }
 }
 
-/// One page of `select` (filtered and ordered by the caller) and its total.
+/// The part of a list that makes a page, counted from the nearer end.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Stretch {
+    pub(crate) from_end: bool,
+    pub(crate) offset: u64,
+    pub(crate) limit: u64,
+}
+
+impl Stretch {
+    /// None where the list ends before the page.
+    pub(crate) fn of(paging: Paging, total: u64) -> Option<Self> {
+        let offset = paging.offset();
+        let limit = total.checked_sub(offset).filter(|left| *left > 0)?.min(paging.per_page);
+        let from_end = offset > total / 2;
+        Some(Self { from_end, offset: if from_end { total - offset - limit } else { offset }, limit })
+    }
+}
+
+/// One page of `select` (filtered by the caller) in the order of these columns, and its total.
 ///
 /// # Errors
 /// What the database said.
 pub(crate) async fn page<E, C>(
     db: &C,
     select: sea_orm::Select<E>,
+    order: &[(E::Column, Order)],
     paging: Paging,
 ) -> Result<Page<E::Model>, sea_orm::DbErr>
 where
@@ -51,8 +72,40 @@ where
     E::Model: Send + Sync,
     C: sea_orm::ConnectionTrait,
 {
-    use sea_orm::{PaginatorTrait, QuerySelect};
     let total = select.clone().count(db).await?;
-    let rows = select.offset(paging.offset()).limit(paging.per_page).all(db).await?;
+    let Some(Stretch { from_end, offset, limit }) = Stretch::of(paging, total) else {
+        return Ok(Page { rows: Vec::new(), total, paging });
+    };
+    let ordered = order.iter().fold(select, |select, (column, order)| {
+        select.order_by(*column, if from_end { opposite(order) } else { order.clone() })
+    });
+    let mut rows = ordered.offset(offset).limit(limit).all(db).await?;
+    if from_end {
+        rows.reverse();
+    }
     Ok(Page { rows, total, paging })
+}
+
+fn opposite(order: &Order) -> Order {
+    if matches!(order, Order::Desc) { Order::Asc } else { Order::Desc }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stretch(page: u64, total: u64) -> Option<(bool, u64, u64)> {
+        let paging = Paging { page, per_page: 20 };
+        Stretch::of(paging, total).map(|stretch| (stretch.from_end, stretch.offset, stretch.limit))
+    }
+
+    #[test]
+    fn a_page_is_reached_from_the_nearer_end() {
+        assert_eq!(stretch(1, 100), Some((false, 0, 20)));
+        assert_eq!(stretch(3, 100), Some((false, 40, 20)));
+        assert_eq!(stretch(4, 100), Some((true, 20, 20)));
+        assert_eq!(stretch(5, 95), Some((true, 0, 15)));
+        assert_eq!(stretch(6, 100), None);
+        assert_eq!(stretch(1, 0), None);
+    }
 }

@@ -3,11 +3,10 @@
 use std::time::{Duration, Instant};
 
 use domain::metadata::{TenantId, UserId};
+use projections::Paging;
 use projections::compute::tasks::{self, SortBy, Wanted};
-use projections::{Paging, ReadModels};
-use sea_orm::ConnectionTrait;
 use tests::engine::Engine;
-use tests::fresh_id;
+use tests::{fresh_id, many_tasks, processor_time};
 
 use crate::measure::{Load, runtime};
 use crate::settings::Settings;
@@ -19,7 +18,7 @@ const ASKED: usize = 200;
 const PAGE_AIM: Duration = Duration::from_millis(50);
 
 pub(crate) fn section(settings: &Settings) -> String {
-    let mut table = Table::new("Pages of big lists", &["list", "rows", "log", "page", "p50", "p99"]);
+    let mut table = Table::new("Pages of big lists", &["list", "rows", "log", "page", "p50", "p99", "CPU"]);
     for (option, engine) in [("lists.sqlite", Engine::Sqlite), ("lists.postgres", Engine::Postgres)] {
         if settings.wants(option) {
             runtime().block_on(pages(engine, settings, &mut table));
@@ -40,16 +39,19 @@ struct List<'a> {
 impl List<'_> {
     async fn page<T>(&mut self, page: &str, ask: impl AsyncFn() -> T) {
         let mut latencies = Vec::with_capacity(ASKED);
-        let begun = Instant::now();
+        let (begun, computed) = (Instant::now(), processor_time::used());
         for _ in 0..ASKED {
             let asked = Instant::now();
             ask().await;
             latencies.push(asked.elapsed());
         }
         let load = Load::of(latencies, begun.elapsed());
+        let computed = processor_time::used_since(computed) / u32::try_from(ASKED).unwrap();
         let (rows, log) = (self.rows.to_string(), stores::name(self.engine));
         let cells = [self.name, &rows, log, page].map(str::to_owned);
-        self.table.row(&[cells.to_vec(), vec![milliseconds(load.p50), milliseconds(load.p99)]].concat());
+        self.table.row(
+            &[cells.to_vec(), vec![load.p50, load.p99, computed].into_iter().map(milliseconds).collect()].concat(),
+        );
         let what = format!("{}, {rows} rows, {log}, {page}: p99", self.name);
         self.settings.aims.under(what, PAGE_AIM.as_secs_f64() * 1e3, load.p99.as_secs_f64() * 1e3, " ms");
     }
@@ -60,57 +62,44 @@ async fn pages(engine: Engine, settings: &Settings, table: &mut Table) {
     let models = &store.storage.models;
     // All of one user: nothing is easier to read for being few of many.
     let user = UserId(fresh_id());
-    fill_tasks(engine, models, user, settings.rows).await;
+    many_tasks::fill(models, engine, user, settings.rows).await;
     let mut tasks = List { engine, name: "tasks of a user", rows: settings.rows, settings, table };
-    let (completed, of_type) = (Some("completed"), Some("rendering".to_owned()));
-    let all = Wanted::default;
-    for (page, wanted, number) in [
-        ("first", all(), 1),
-        ("hundredth", all(), 100),
-        ("in the middle", all(), settings.rows / 40),
-        ("last", all(), settings.rows / 20),
-        ("first by priority", Wanted { sort_by: SortBy::Priority, ..all() }, 1),
-        ("first of those completed", Wanted { status: completed, ..all() }, 1),
-        (
-            "first of a type completed, by change",
-            Wanted { status: completed, task_type: of_type, sort_by: SortBy::Updated, ..all() },
-            1,
-        ),
-    ] {
-        let paging = Paging::new(Some(number), Some(20), 20, 100);
-        tasks
-            .page(page, async || {
+    for (filter, sort, wanted) in lists() {
+        let first = Paging::new(None, None, 20, 100);
+        let total = tasks::list(&models.read, TenantId::DEFAULT, user, &wanted, first).await.unwrap().total;
+        // Nothing is farther from both ends than the middle.
+        for (place, page) in [("first", 1), ("in the middle", 1 + total / 40)] {
+            let paging = Paging { page, ..first };
+            let ask = async || {
                 let found = tasks::list(&models.read, TenantId::DEFAULT, user, &wanted, paging).await.unwrap();
-                assert_eq!(found.rows.len(), 20);
-            })
-            .await;
+                assert_eq!(found.rows.len() as u64, total.min(20));
+            };
+            if page > 1 || place == "first" {
+                tasks.page(&format!("{filter}, by {sort}: {place}"), ask).await;
+            }
+        }
     }
 }
 
-/// Rows as the projections leave them, made by the database, which takes seconds where a log of them takes minutes.
-async fn fill_tasks(engine: Engine, models: &ReadModels, user: UserId, rows: u64) {
-    let (numbers, moment) = match engine {
-        Engine::Sqlite => (
-            format!("WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {rows})"),
-            "strftime('%Y-%m-%dT%H:%M:%S+00:00', 1750000000 + n * 10, 'unixepoch')",
-        ),
-        Engine::Postgres => {
-            (format!("WITH numbers (n) AS (SELECT generate_series(1, {rows}))"), "to_timestamp(1750000000 + n * 10)")
+/// Every documented filter in every order.
+fn lists() -> Vec<(&'static str, &'static str, Wanted)> {
+    let (completed, of_type) = (Some("completed"), |task_type: &str| Some(task_type.to_owned()));
+    let filters = [
+        ("all", None, None),
+        ("completed", completed, None),
+        ("pending", Some("pending"), None),
+        ("of a type", None, of_type("inference")),
+        ("of a type, completed", completed, of_type("inference")),
+        ("of a rare type", None, of_type("simulation")),
+        ("of a rare type, completed", completed, of_type("simulation")),
+    ];
+    let sorts = [("creation", SortBy::Created), ("change", SortBy::Updated), ("priority", SortBy::Priority)];
+    let mut lists = Vec::new();
+    for (filter, status, task_type) in filters {
+        for (sort, sort_by) in sorts {
+            let wanted = Wanted { status, task_type: task_type.clone(), sort_by, ascending: false };
+            lists.push((filter, sort, wanted));
         }
-    };
-    let tenant = TenantId::DEFAULT;
-    let status = "CASE WHEN n % 10 = 0 THEN 'failed' WHEN n % 1000 = 1 THEN 'pending' ELSE 'completed' END";
-    let kind = "CASE WHEN n % 3 = 0 THEN 'rendering' ELSE 'training' END";
-    let tasks = format!(
-        "{numbers} INSERT INTO tasks_v1 (id, tenant, user_id, title, task_type, status, progress, priority, lease, gpus, \
-         memory_gb, config, cost, created_at, updated_at, queued, position) \
-         SELECT 'task-' || n, '{tenant}', '{user}', 'Task ' || n, {kind}, {status}, 100, n % 5, 1, 1, \
-         '8', '{{\"command\": [\"true\"]}}', '1.50', {moment}, {moment}, n, n FROM numbers"
-    );
-    let counts = "INSERT INTO task_counts_v1 (id, tenant, user_id, status, task_type, tasks) \
-                  SELECT user_id || '/' || status || '/' || task_type, tenant, user_id, status, task_type, COUNT(*) \
-                  FROM tasks_v1 GROUP BY tenant, user_id, status, task_type";
-    for sql in [&*tasks, counts, "ANALYZE"] {
-        models.write.execute_unprepared(sql).await.unwrap();
     }
+    lists
 }

@@ -19,12 +19,13 @@ CREATE INDEX log_lines_of_tenants ON log_lines (tenant, source, id);
 CREATE INDEX log_lines_of_levels ON log_lines (tenant, source, level, id);
 CREATE INDEX log_lines_of_users ON log_lines (user_id, tenant, source, id) WHERE user_id IS NOT NULL;
 CREATE INDEX log_lines_of_tasks ON log_lines (task_id, tenant, source, id) WHERE task_id IS NOT NULL;
+CREATE INDEX log_lines_of_levels_of_tasks ON log_lines (task_id, tenant, source, level, id) WHERE task_id IS NOT NULL;
 CREATE INDEX log_lines_by_time ON log_lines (source, at);
 -- A short list of what is not sorted in yet, because every search reads it.
 CREATE INDEX log_lines_by_word ON log_lines USING gin (words) WITH (gin_pending_list_limit = 512);
 
--- How many lines of a facet (all, a level, a user, a task) stand in each run of 4,096 ids: totals and deep pages without
--- counting lines.
+-- How many lines of a facet (all, a level, a user, a task, a level of a task) stand in each run of 4,096 ids: totals and
+-- deep pages without counting lines.
 CREATE TABLE log_line_counts (
     tenant uuid   NOT NULL,
     source text   NOT NULL,

@@ -18,10 +18,11 @@ CREATE INDEX log_lines_of_tenants ON log_lines (tenant, source, id);
 CREATE INDEX log_lines_of_levels ON log_lines (tenant, source, level, id);
 CREATE INDEX log_lines_of_users ON log_lines (user_id, tenant, source, id) WHERE user_id IS NOT NULL;
 CREATE INDEX log_lines_of_tasks ON log_lines (task_id, tenant, source, id) WHERE task_id IS NOT NULL;
+CREATE INDEX log_lines_of_levels_of_tasks ON log_lines (task_id, tenant, source, level, id) WHERE task_id IS NOT NULL;
 CREATE INDEX log_lines_by_time ON log_lines (source, at);
 
--- How many lines of a facet (all, a level, a user, a task) stand in each run of 4,096 ids: totals and deep pages without
--- counting lines.
+-- How many lines of a facet (all, a level, a user, a task, a level of a task) stand in each run of 4,096 ids: totals and
+-- deep pages without counting lines.
 CREATE TABLE log_line_counts (
     tenant BLOB    NOT NULL,
     source TEXT    NOT NULL,
@@ -42,3 +43,6 @@ CREATE TABLE log_line_readers (
 CREATE VIRTUAL TABLE log_line_words USING fts5 (
     words, content = '', contentless_delete = 1, detail = 'none', tokenize = "unicode61 remove_diacritics 0 tokenchars '_'"
 );
+
+-- Which words there are.
+CREATE VIRTUAL TABLE log_line_terms USING fts5vocab (log_line_words, instance);

@@ -5,7 +5,7 @@ use domain::billing::recharge_code::{RechargeCode, RechargeCodeEvent};
 use domain::event::{DecodeError, Recorded};
 use domain::metadata::TenantId;
 use sea_orm::entity::prelude::*;
-use sea_orm::{QueryOrder, sea_query::Condition};
+use sea_orm::{Order, sea_query::Condition};
 use uuid::Uuid;
 
 use crate::page::{Page, Paging, page};
@@ -131,11 +131,11 @@ pub async fn list(
     now: DateTime<Utc>,
     paging: Paging,
 ) -> Result<Page<Model>, DbErr> {
-    let mut select = Entity::find().filter(Column::Tenant.eq(tenant.to_string())).order_by_desc(Column::Position);
+    let mut select = Entity::find().filter(Column::Tenant.eq(tenant.to_string()));
     if let Some(status) = status {
         select = select.filter(matching(status, now));
     }
-    page(db, select, paging).await
+    page(db, select, &[(Column::Position, Order::Desc)], paging).await
 }
 
 fn matching(status: CodeStatus, now: DateTime<Utc>) -> Condition {

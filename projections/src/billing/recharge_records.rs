@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use domain::billing::recharge_code::{RechargeCode, RechargeCodeEvent};
 use domain::event::{DecodeError, Recorded};
 use domain::metadata::{TenantId, UserId};
-use sea_orm::QueryOrder;
+use sea_orm::Order;
 use sea_orm::entity::prelude::*;
 
 use crate::page::{Page, Paging, page};
@@ -87,9 +87,7 @@ pub async fn list(
     user: UserId,
     paging: Paging,
 ) -> Result<Page<Model>, DbErr> {
-    let select = Entity::find()
-        .filter(Column::Tenant.eq(tenant.to_string()))
-        .filter(Column::UserId.eq(user.to_string()))
-        .order_by_desc(Column::Position);
-    page(db, select, paging).await
+    let select =
+        Entity::find().filter(Column::Tenant.eq(tenant.to_string())).filter(Column::UserId.eq(user.to_string()));
+    page(db, select, &[(Column::Position, Order::Desc)], paging).await
 }

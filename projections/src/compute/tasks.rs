@@ -1,5 +1,6 @@
 //! Tasks as their owners list them, and the line that servers are given tasks from.
 
+mod lists;
 mod query;
 
 use chrono::{DateTime, Utc};
@@ -12,11 +13,12 @@ use sea_orm::sea_query::{Index, IndexCreateStatement};
 
 use crate::projection::Projection;
 
+pub use lists::Lists;
 pub use query::{SortBy, Wanted, find, list, running_on, waiting};
 
 /// One task.
 #[derive(Debug, Clone, PartialEq, DeriveEntityModel)]
-#[sea_orm(table_name = "tasks_v1")]
+#[sea_orm(table_name = "tasks_v2")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: String,
@@ -55,6 +57,13 @@ pub struct Model {
     /// Position of the event that made the row: a stable order.
     #[sea_orm(indexed)]
     pub position: i64,
+    /// Position of the event that changed it last.
+    pub changed: i64,
+    /// The numbers of its [`Lists`].
+    pub of_user: i64,
+    pub of_status: i64,
+    pub of_type: i64,
+    pub of_status_and_type: i64,
 }
 
 #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]
@@ -82,7 +91,7 @@ impl Projection for Tasks {
     type Event = TaskEvent;
 
     const NAME: &'static str = "tasks";
-    const TABLE: &'static str = "tasks_v1";
+    const TABLE: &'static str = "tasks_v2";
     const CONSUMES: &'static [&'static str] = &["task"];
 
     fn decode(recorded: &Recorded) -> Result<Option<TaskEvent>, DecodeError> {
@@ -100,14 +109,14 @@ impl Projection for Tasks {
     fn fold(row: Option<Model>, key: &String, event: &TaskEvent, recorded: &Recorded) -> Option<Model> {
         match (row, event) {
             (_, TaskEvent::Submitted { .. }) => submitted(key, event, recorded),
-            (Some(row), event) => moved(row, event, recorded),
+            (Some(row), event) => moved(row, event, recorded).map(listed),
             (None, _) => None,
         }
     }
 
-    /// Lists are read along an index that holds all that filters look at, so that only the rows of the page are read.
+    /// Each list is read along an index of its own in each order, so that only the rows of the page are read.
     fn indexes() -> Vec<IndexCreateStatement> {
-        use Column::{Position, Priority, Queued, Status, TaskType, Tenant, UpdatedAt, UserId};
+        use Column::{Changed, OfStatus, OfStatusAndType, OfType, OfUser, Position, Priority, Queued, Status, Tenant};
         let of = |name: &str, columns: &[Column]| {
             let mut index = Index::create();
             index.name(format!("idx-{}-{name}", Self::TABLE)).table(Entity);
@@ -116,28 +125,30 @@ impl Projection for Tasks {
             }
             index
         };
-        vec![
-            of("user", &[UserId, Position, Status, TaskType]),
-            of("user-updated", &[UserId, UpdatedAt, Position, Status, TaskType]),
-            of("user-priority", &[UserId, Priority, Position, Status, TaskType]),
-            of("user-status", &[UserId, Status, Position, TaskType]),
-            of("user-status-updated", &[UserId, Status, UpdatedAt, Position, TaskType]),
-            of("user-status-priority", &[UserId, Status, Priority, Position, TaskType]),
-            of("line", &[Tenant, Status, Priority, Queued]),
-        ]
+        let mut indexes = vec![of("line", &[Tenant, Status, Priority, Queued])];
+        for (list, column) in
+            [("user", OfUser), ("status", OfStatus), ("type", OfType), ("status-type", OfStatusAndType)]
+        {
+            indexes.push(of(list, &[column, Position]));
+            indexes.push(of(&format!("{list}-changed"), &[column, Changed, Position]));
+            indexes.push(of(&format!("{list}-priority"), &[column, Priority, Position]));
+        }
+        indexes
     }
 }
 
 fn submitted(key: &str, event: &TaskEvent, recorded: &Recorded) -> Option<Model> {
     let TaskEvent::Submitted { owner, request, needs, .. } = event else { return None };
+    let (user, status) = (owner.to_string(), TaskStatus::Pending.as_str());
+    let Lists { of_user, of_status, of_type, of_status_and_type } = Lists::of(&user, status, &request.task_type);
     Some(Model {
         id: key.to_owned(),
         tenant: recorded.tenant.to_string(),
-        user_id: owner.to_string(),
+        user_id: user,
         title: request.title.clone(),
         description: request.description.clone(),
         task_type: request.task_type.clone(),
-        status: TaskStatus::Pending.as_str().to_owned(),
+        status: status.to_owned(),
         progress: 0.0,
         priority: i64::from(request.priority),
         gpu_server_id: None,
@@ -155,12 +166,24 @@ fn submitted(key: &str, event: &TaskEvent, recorded: &Recorded) -> Option<Model>
         updated_at: recorded.recorded_at,
         queued: recorded.position.cast_signed(),
         position: recorded.position.cast_signed(),
+        changed: recorded.position.cast_signed(),
+        of_user,
+        of_status,
+        of_type,
+        of_status_and_type,
     })
+}
+
+/// The row in the lists of its status.
+fn listed(row: Model) -> Model {
+    let Lists { of_user, of_status, of_type, of_status_and_type } =
+        Lists::of(&row.user_id, &row.status, &row.task_type);
+    Model { of_user, of_status, of_type, of_status_and_type, ..row }
 }
 
 fn moved(row: Model, event: &TaskEvent, recorded: &Recorded) -> Option<Model> {
     let at = recorded.recorded_at;
-    let row = Model { updated_at: at, ..row };
+    let row = Model { updated_at: at, changed: recorded.position.cast_signed(), ..row };
     let over = |status: TaskStatus| Model { status: status.as_str().to_owned(), completed_at: Some(at), ..row.clone() };
     Some(match event {
         // The first event of a stream is folded without a row.

@@ -7,7 +7,7 @@ use domain::crm::customer::{Customer, CustomerEvent};
 use domain::event::{DecodeError, Recorded};
 use domain::metadata::TenantId;
 use sea_orm::entity::prelude::*;
-use sea_orm::{QueryOrder, QuerySelect, QueryTrait};
+use sea_orm::{Order, QuerySelect, QueryTrait};
 
 use super::{Caused, Visible, caused, number};
 use crate::page::{Page, Paging, page};
@@ -100,9 +100,8 @@ impl Projection for Customers {
 pub async fn list(db: &impl ConnectionTrait, visible: Visible, paging: Paging) -> Result<Page<Model>, DbErr> {
     let select = Entity::find()
         .filter(Column::Tenant.eq(visible.tenant()))
-        .apply_if(visible.actor(), |select, actor| select.filter(Column::CreatedBy.eq(actor)))
-        .order_by_desc(Column::Position);
-    page(db, select, paging).await
+        .apply_if(visible.actor(), |select, actor| select.filter(Column::CreatedBy.eq(actor)));
+    page(db, select, &[(Column::Position, Order::Desc)], paging).await
 }
 
 /// The customer of that number.

@@ -11,7 +11,7 @@ use sea_orm::entity::prelude::{
     ActiveModelBehavior, ColumnTrait, ConnectionTrait, DbErr, DeriveEntityModel, DerivePrimaryKey, DeriveRelation,
     EntityTrait, EnumIter, PrimaryKeyTrait, QueryFilter,
 };
-use sea_orm::{QueryOrder, QuerySelect, QueryTrait};
+use sea_orm::{Order, QuerySelect, QueryTrait};
 
 use super::{Caused, Visible, caused, number};
 use crate::page::{Page, Paging, page};
@@ -142,9 +142,8 @@ pub async fn list(
         .apply_if(visible.actor(), |select, actor| select.filter(Column::CreatedBy.eq(actor)))
         .apply_if(filter.stage, |select, stage| select.filter(Column::Stage.eq(stage.as_str())))
         .apply_if(filter.customer_id, |select, customer| select.filter(Column::CustomerId.eq(customer)))
-        .apply_if(filter.only_of, |select, of| select.filter(Column::CustomerId.is_in(of.iter().copied())))
-        .order_by_desc(Column::Position);
-    page(db, select, paging).await
+        .apply_if(filter.only_of, |select, of| select.filter(Column::CustomerId.is_in(of.iter().copied())));
+    page(db, select, &[(Column::Position, Order::Desc)], paging).await
 }
 
 /// The deal of that number.

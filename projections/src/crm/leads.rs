@@ -5,7 +5,7 @@ use domain::crm::lead::{Lead, LeadChanges, LeadDetails, LeadEvent, LeadStatus};
 use domain::event::{DecodeError, Recorded};
 use domain::metadata::TenantId;
 use sea_orm::entity::prelude::*;
-use sea_orm::{QueryOrder, QueryTrait};
+use sea_orm::{Order, QueryTrait};
 
 use super::{Caused, Visible, caused, number};
 use crate::page::{Page, Paging, page};
@@ -133,9 +133,8 @@ pub async fn list(
     let select = Entity::find()
         .filter(Column::Tenant.eq(visible.tenant()))
         .apply_if(visible.actor(), |select, actor| select.filter(Column::CreatedBy.eq(actor)))
-        .apply_if(status, |select, status| select.filter(Column::Status.eq(status.as_str())))
-        .order_by_desc(Column::Position);
-    page(db, select, paging).await
+        .apply_if(status, |select, status| select.filter(Column::Status.eq(status.as_str())));
+    page(db, select, &[(Column::Position, Order::Desc)], paging).await
 }
 
 /// The lead of that number.

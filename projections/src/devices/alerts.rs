@@ -7,7 +7,7 @@ use domain::event::{DecodeError, Recorded};
 use domain::metadata::{TenantId, UserId};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Condition, Index, IndexCreateStatement};
-use sea_orm::{QueryOrder, QuerySelect, QueryTrait};
+use sea_orm::{Order, QuerySelect, QueryTrait};
 use uuid::Uuid;
 
 use super::device_shares;
@@ -190,7 +190,8 @@ pub async fn list(
 ) -> Result<Page<Model>, DbErr> {
     let condition =
         Condition::all().add(Column::Tenant.eq(tenant.to_string())).add(visible_to(user)).add(filter.condition());
-    page(db, Entity::find().filter(condition).order_by_desc(Column::Position).order_by_asc(Column::Id), paging).await
+    page(db, Entity::find().filter(condition), &[(Column::Position, Order::Desc), (Column::Id, Order::Asc)], paging)
+        .await
 }
 
 fn visible_to(user: UserId) -> Condition {

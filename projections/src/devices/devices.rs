@@ -6,7 +6,7 @@ use domain::event::{DecodeError, Recorded};
 use domain::metadata::{TenantId, UserId};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::Condition;
-use sea_orm::{QueryOrder, QuerySelect, QueryTrait};
+use sea_orm::{Order, QuerySelect, QueryTrait};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
@@ -252,7 +252,7 @@ pub async fn list(
     if let Some(device_type) = &filter.device_type {
         condition = condition.add(Column::DeviceType.eq(device_type.as_str()));
     }
-    page(db, Entity::find().filter(condition).order_by_desc(Column::Position), paging).await
+    page(db, Entity::find().filter(condition), &[(Column::Position, Order::Desc)], paging).await
 }
 
 /// Owned by or shared with `user`.

@@ -8,7 +8,7 @@ use domain::hosting::curtailment_run::{CurtailmentRun, CurtailmentRunEvent, Rest
 use domain::metadata::TenantId;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::SelectStatement;
-use sea_orm::{QueryOrder, QuerySelect, QueryTrait};
+use sea_orm::{Order, QuerySelect, QueryTrait};
 
 use super::{curtailment_targets, miners};
 use crate::page::{Page, Paging, page};
@@ -196,9 +196,8 @@ pub async fn list(
         .apply_if(filter.site_id, |select, id| select.filter(Column::SiteId.eq(id)))
         .apply_if(filter.plan_id, |select, id| select.filter(Column::Id.eq(id)))
         .apply_if(filter.status, |select, status| select.filter(Column::Status.eq(status)))
-        .apply_if(filter.only_of, |select, of| select.filter(Column::Id.in_subquery(plans_about(of))))
-        .order_by_desc(Column::Id);
-    page(db, select, paging).await
+        .apply_if(filter.only_of, |select, of| select.filter(Column::Id.in_subquery(plans_about(of))));
+    page(db, select, &[(Column::Id, Order::Desc)], paging).await
 }
 
 fn plans_about(customers: &[i64]) -> SelectStatement {

@@ -5,7 +5,7 @@ use domain::event::{DecodeError, Recorded};
 use domain::hosting::miner_command::{MinerCommand, MinerCommandEvent};
 use domain::hosting::miner_order::MinerOrder;
 use domain::metadata::TenantId;
-use sea_orm::QueryOrder;
+use sea_orm::Order;
 use sea_orm::entity::prelude::*;
 
 use crate::page::{Page, Paging, page};
@@ -153,12 +153,9 @@ pub async fn list(
     state: Option<&str>,
     paging: Paging,
 ) -> Result<Page<Model>, DbErr> {
-    let mut select = Entity::find()
-        .filter(Column::Tenant.eq(tenant.to_string()))
-        .filter(Column::MinerId.eq(miner_id))
-        .order_by_desc(Column::Position);
+    let mut select = Entity::find().filter(Column::Tenant.eq(tenant.to_string())).filter(Column::MinerId.eq(miner_id));
     if let Some(state) = state {
         select = select.filter(Column::State.eq(state));
     }
-    page(db, select, paging).await
+    page(db, select, &[(Column::Position, Order::Desc)], paging).await
 }

@@ -8,7 +8,7 @@ use domain::hosting::miner::{Miner, MinerEvent};
 use domain::hosting::miner_command::{MinerCommand, MinerCommandEvent, Observation};
 use domain::metadata::TenantId;
 use sea_orm::entity::prelude::*;
-use sea_orm::{QueryOrder, QuerySelect};
+use sea_orm::{Order, QueryOrder, QuerySelect};
 
 use crate::page::{Page, Paging, page};
 use crate::projection::Projection;
@@ -312,7 +312,7 @@ pub async fn list(
     filter: Filter<'_>,
     paging: Paging,
 ) -> Result<Page<Model>, DbErr> {
-    page(db, matching(tenant, filter).order_by_asc(Column::Id), paging).await
+    page(db, matching(tenant, filter), &[(Column::Id, Order::Asc)], paging).await
 }
 
 /// How many miners match.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use domain::event::{DecodeError, Recorded};
 use domain::identity::tenant::{Tenant, TenantEvent};
 use domain::metadata::TenantId;
-use sea_orm::QueryOrder;
+use sea_orm::Order;
 use sea_orm::entity::prelude::*;
 
 use crate::page::{Page, Paging, page};
@@ -92,6 +92,6 @@ pub async fn find(db: &impl ConnectionTrait, tenant: TenantId, id: TenantId) -> 
 /// # Errors
 /// What the database said.
 pub async fn list(db: &impl ConnectionTrait, tenant: TenantId, paging: Paging) -> Result<Page<Model>, DbErr> {
-    let select = Entity::find().filter(Column::Tenant.eq(tenant.to_string())).order_by_asc(Column::Position);
-    page(db, select, paging).await
+    let select = Entity::find().filter(Column::Tenant.eq(tenant.to_string()));
+    page(db, select, &[(Column::Position, Order::Asc)], paging).await
 }

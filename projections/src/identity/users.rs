@@ -11,7 +11,7 @@ use domain::identity::username::claim_id;
 use domain::metadata::{TenantId, UserId};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Condition, Func, LikeExpr};
-use sea_orm::{PaginatorTrait, QueryOrder};
+use sea_orm::{Order, PaginatorTrait, QueryOrder};
 
 use crate::page::{Page, Paging, page};
 use crate::projection::Projection;
@@ -266,7 +266,7 @@ pub async fn list(
     if let Some(search) = &filter.search {
         condition = condition.add(containing(search));
     }
-    page(db, Entity::find().filter(condition).order_by_desc(Column::Position), paging).await
+    page(db, Entity::find().filter(condition), &[(Column::Position, Order::Desc)], paging).await
 }
 
 fn containing(search: &str) -> Condition {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use domain::event::{DecodeError, Recorded};
 use domain::metadata::TenantId;
 use domain::platform::mail::{Mail, MailEvent};
-use sea_orm::QueryOrder;
+use sea_orm::Order;
 use sea_orm::entity::prelude::*;
 
 use crate::page::{Page, Paging, page};
@@ -88,5 +88,5 @@ impl Projection for Mails {
 /// What the database said.
 pub async fn list(db: &impl ConnectionTrait, tenant: TenantId, paging: Paging) -> Result<Page<Model>, DbErr> {
     let of_tenant = Entity::find().filter(Column::Tenant.eq(tenant.to_string()));
-    page(db, of_tenant.order_by_desc(Column::Position), paging).await
+    page(db, of_tenant, &[(Column::Position, Order::Desc)], paging).await
 }

@@ -7,36 +7,10 @@ use std::time::{Duration, Instant};
 use domain::metadata::{TenantId, UserId};
 use projections::Paging;
 use projections::compute::tasks::{self, SortBy, Wanted};
-use sea_orm::ConnectionTrait;
+use sea_orm::EntityTrait;
 use tests::engine::Engine;
+use tests::many_tasks::fill;
 use tests::server::TestServer;
-
-/// Rows of the task table, as far as lists look at them.
-fn fill(engine: Engine, user: UserId, count: u64) -> Vec<String> {
-    let (id, at) = match engine {
-        Engine::Sqlite => ("printf('%032x', n)", "datetime(1700000000 + n, 'unixepoch') || '+00:00'"),
-        Engine::Postgres => ("lpad(to_hex(n), 32, '0')", "to_timestamp(1700000000 + n)"),
-    };
-    let updated = at.replace("+ n", "+ (n * 7919) % 1000003");
-    let tenant = TenantId::DEFAULT;
-    let status = "CASE WHEN n % 1000 = 0 THEN 'running' WHEN n % 10 = 0 THEN 'failed' ELSE 'completed' END";
-    let task_type = "CASE WHEN n % 4 = 0 THEN 'training' ELSE 'inference' END";
-    let tasks = format!(
-        "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count}) \
-         INSERT INTO tasks_v1 (id, tenant, user_id, title, task_type, status, progress, priority, lease, gpus, memory_gb, \
-         config, cost, created_at, updated_at, queued, position) \
-         SELECT {id}, '{tenant}', '{user}', 'task ' || n, {task_type}, {status}, 0.0, n % 5 + 1, 0, 0, '0', '{{}}', '0', \
-         {at}, {updated}, n, n FROM numbers"
-    );
-    let counts = "INSERT INTO task_counts_v1 (id, tenant, user_id, status, task_type, tasks) \
-         SELECT user_id || '/' || status || '/' || task_type, tenant, user_id, status, task_type, count(*) FROM tasks_v1 \
-         GROUP BY tenant, user_id, status, task_type";
-    let look = match engine {
-        Engine::Sqlite => "ANALYZE",
-        Engine::Postgres => "VACUUM ANALYZE tasks_v1",
-    };
-    vec![tasks, counts.to_owned(), look.to_owned()]
-}
 
 #[tokio::test]
 async fn any_page_of_many_tasks_sqlite() {
@@ -50,14 +24,12 @@ async fn any_page_of_many_tasks(engine: Engine) {
     let count = std::env::var_os("CORELOG_TEST_TASKS").and_then(|text| text.to_str()?.parse().ok()).unwrap_or(20_000);
     let server = TestServer::start(engine).await;
     let user = UserId(tests::fresh_id());
-    for statement in fill(engine, user, count) {
-        server.models.write.execute_unprepared(&statement).await.unwrap();
-    }
+    fill(&server.models, engine, user, count).await;
     let sorted = [SortBy::Created, SortBy::Updated, SortBy::Priority];
     let mut took = Vec::new();
     for (number, sort_by) in sorted.into_iter().cycle().take(120).enumerate() {
         let statuses = [None, Some("failed"), None, Some("completed"), Some("running")];
-        let task_type = (number % 4 == 3).then(|| "training".to_owned());
+        let task_type = (number % 4 == 3).then(|| "inference".to_owned());
         let wanted = Wanted { status: statuses[number % 5], task_type, sort_by, ascending: number % 2 == 0 };
         let first = Paging { page: 1, per_page: 20 };
         let pages = tasks::list(&server.models.read, TenantId::DEFAULT, user, &wanted, first).await.unwrap().pages();
@@ -91,7 +63,7 @@ fn is_the_page(rows: &[tasks::Model], wanted: &Wanted, page: u64, total: u64, kn
     assert!(rows.iter().all(|row| wanted.task_type.as_ref().is_none_or(|task_type| row.task_type == *task_type)));
     let key = |row: &tasks::Model| match wanted.sort_by {
         SortBy::Created => (row.position, row.position),
-        SortBy::Updated => (row.updated_at.timestamp(), row.position),
+        SortBy::Updated => (row.changed, row.position),
         SortBy::Priority => (row.priority, row.position),
     };
     let keys: Vec<_> = rows.iter().map(key).collect();
@@ -101,4 +73,65 @@ fn is_the_page(rows: &[tasks::Model], wanted: &Wanted, page: u64, total: u64, kn
         let first = if wanted.ascending { offset + 1 } else { total - offset };
         assert_eq!(rows[0].position, first.cast_signed());
     }
+}
+
+#[tokio::test]
+async fn pages_hold_every_task_of_a_list_once_sqlite() {
+    pages_hold_every_task_of_a_list_once(Engine::Sqlite).await;
+}
+#[tokio::test]
+async fn pages_hold_every_task_of_a_list_once_postgres() {
+    pages_hold_every_task_of_a_list_once(Engine::Postgres).await;
+}
+async fn pages_hold_every_task_of_a_list_once(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let user = UserId(tests::fresh_id());
+    fill(&server.models, engine, user, 1_500).await;
+    let all = tasks::Entity::find().all(&server.models.read).await.unwrap();
+    for wanted in every_list() {
+        // What divides nothing, so the last page is shorter.
+        let mut paging = Paging { page: 1, per_page: 97 };
+        let mut shown = Vec::new();
+        loop {
+            let page = tasks::list(&server.models.read, TenantId::DEFAULT, user, &wanted, paging).await.unwrap();
+            assert_eq!(page.total, expected(&all, &wanted).len() as u64, "{wanted:?}");
+            if page.rows.is_empty() {
+                break;
+            }
+            shown.extend(page.rows.into_iter().map(|row| row.position));
+            paging.page += 1;
+        }
+        assert_eq!(shown, expected(&all, &wanted), "{wanted:?}");
+    }
+}
+
+/// Every status and type that there is, alone and together, in every order.
+fn every_list() -> Vec<Wanted> {
+    let mut lists = Vec::new();
+    for status in [None, Some("completed"), Some("running"), Some("cancelled")] {
+        for task_type in [None, Some("inference"), Some("simulation"), Some("inf")] {
+            for sort_by in [SortBy::Created, SortBy::Updated, SortBy::Priority] {
+                for ascending in [false, true] {
+                    lists.push(Wanted { status, task_type: task_type.map(str::to_owned), sort_by, ascending });
+                }
+            }
+        }
+    }
+    lists
+}
+
+/// The positions of a list's tasks in its order. Those of one priority are in the order of creation.
+fn expected(all: &[tasks::Model], wanted: &Wanted) -> Vec<i64> {
+    let of_status = |row: &&tasks::Model| wanted.status.is_none_or(|status| row.status == status);
+    let of_type = |row: &&tasks::Model| wanted.task_type.as_ref().is_none_or(|task_type| row.task_type == *task_type);
+    let mut rows: Vec<&tasks::Model> = all.iter().filter(of_status).filter(of_type).collect();
+    rows.sort_by_key(|row| match wanted.sort_by {
+        SortBy::Created => (row.position, 0),
+        SortBy::Updated => (row.changed, 0),
+        SortBy::Priority => (row.priority, row.position),
+    });
+    if !wanted.ascending {
+        rows.reverse();
+    }
+    rows.into_iter().map(|row| row.position).collect()
 }

@@ -10,8 +10,8 @@ use super::sqlite::SqliteLines;
 use super::words::{Wanted, wanted};
 use super::{Line, LineFilter, LinesFault, LogLines, NewLine, Reached, Source};
 
-/// Matches of a search, and lines of a filter that nobody counts, are counted up to here.
-pub const MATCHES_MAX: u64 = 10_000;
+/// Matches of a search, and lines of a filter that nobody counts, are counted and paged up to here.
+pub const MATCHES_MAX: u64 = 1_000;
 
 /// One page of lines.
 #[derive(Debug, Clone)]
@@ -68,6 +68,17 @@ pub(super) struct Matches {
     /// The newest first.
     pub(super) ids: Vec<i64>,
     pub(super) complete: bool,
+}
+
+impl Matches {
+    pub(super) const NONE: Self = Self { ids: Vec::new(), complete: true };
+
+    /// As many as are shown.
+    fn bounded(mut self) -> Self {
+        self.complete &= self.ids.len() as u64 <= MATCHES_MAX;
+        self.ids.truncate(usize::try_from(MATCHES_MAX).unwrap_or(usize::MAX));
+        self
+    }
 }
 
 /// Lines in the tables of a database.
@@ -148,7 +159,7 @@ impl StoredLines {
 
     async fn found(&self, filter: &LineFilter, words: &[Wanted], ids: Ids, part: Part) -> Result<LinePage, LinesFault> {
         let needed = part.offset.saturating_add(part.limit).min(MATCHES_MAX);
-        let matches = self.0.matches(words, filter, ids, needed).await?;
+        let matches = self.0.matches(words, filter, ids, needed).await?.bounded();
         let page = matches.ids.iter().skip(usize::try_from(part.offset).unwrap_or(usize::MAX));
         let page: Vec<i64> = page.take(usize::try_from(part.limit).unwrap_or(usize::MAX)).copied().collect();
         let mut lines = self.0.by_ids(&page).await?;

@@ -44,19 +44,25 @@ impl PostgresLines {
         Ok(Self { pool })
     }
 
-    /// Matches among the newest `lines` lines of the filter, without the index of words.
+    /// Matches among the newest `lines` lines of the filter, without the index of words: not many more than `needed`
+    /// unless these are all lines.
     async fn looked_through(
         &self,
         words: &str,
         filter: &LineFilter,
         ids: Ids,
         lines: i64,
-    ) -> Result<Vec<i64>, LinesFault> {
+        needed: u64,
+    ) -> Result<Matches, LinesFault> {
+        let are_all = ids.last - ids.first < lines;
+        let limit = if are_all { MATCHES_MAX + 1 } else { needed.saturating_mul(2) };
         let mut query = QueryBuilder::<Postgres>::new("SELECT id FROM (SELECT id, words FROM log_lines ");
         push_where(&mut query, filter, ids);
         query.push(" ORDER BY id DESC LIMIT ").push_bind(lines);
-        query.push(") l WHERE words @@ ").push_bind(words.to_owned()).push("::tsquery ORDER BY id DESC");
-        Ok(query.build_query_scalar().fetch_all(&self.pool).await?)
+        query.push(") l WHERE words @@ ").push_bind(words.to_owned()).push("::tsquery ORDER BY id DESC LIMIT ");
+        query.push_bind(bounded(limit));
+        let ids: Vec<i64> = query.build_query_scalar().fetch_all(&self.pool).await?;
+        Ok(Matches { complete: are_all && ids.len() as u64 <= MATCHES_MAX, ids })
     }
 
     /// Matches by the index of words.
@@ -65,10 +71,8 @@ impl PostgresLines {
         push_where(&mut query, filter, ids);
         query.push(" AND words @@ ").push_bind(words.to_owned()).push("::tsquery ORDER BY id DESC LIMIT ");
         query.push_bind(bounded(MATCHES_MAX + 1));
-        let mut ids: Vec<i64> = query.build_query_scalar().fetch_all(&self.pool).await?;
-        let complete = ids.len() as u64 <= MATCHES_MAX;
-        ids.truncate(usize::try_from(MATCHES_MAX).unwrap_or(usize::MAX));
-        Ok(Matches { ids, complete })
+        let ids: Vec<i64> = query.build_query_scalar().fetch_all(&self.pool).await?;
+        Ok(Matches { complete: ids.len() as u64 <= MATCHES_MAX, ids })
     }
 }
 
@@ -240,11 +244,11 @@ impl LineTables for PostgresLines {
             if found * LOOKED_THROUGH[1].unsigned_abs() < needed * LOOKED_THROUGH[0].unsigned_abs() {
                 break;
             }
-            let near = self.looked_through(&words, of, ids, lines).await?;
-            if near.len() as u64 >= needed {
-                return Ok(Matches { ids: near, complete: ids.last - ids.first < lines });
+            let near = self.looked_through(&words, of, ids, lines, needed).await?;
+            if near.complete || near.ids.len() as u64 >= needed {
+                return Ok(near);
             }
-            found = near.len() as u64;
+            found = near.ids.len() as u64;
         }
         self.looked_up(&words, of, ids).await
     }

@@ -71,12 +71,13 @@ pub(super) fn fields(line: &NewLine) -> String {
     Value::Object(left_out).to_string()
 }
 
-/// The facets that a line counts in: all lines, its level, its user, its task.
+/// The facets that a line counts in: all lines, its level, its user, its task, its level among those of its task.
 pub(super) fn facets(line: &NewLine) -> impl Iterator<Item = String> {
     let level = format!("level:{}", line.level);
     let user = line.user.map(|user| format!("user:{user}"));
     let task = line.task.map(|task| format!("task:{task}"));
-    [Some(String::new()), Some(level), user, task].into_iter().flatten()
+    let level_of_task = line.task.map(|task| format!("task:{task}/level:{}", line.level));
+    [Some(String::new()), Some(level), user, task, level_of_task].into_iter().flatten()
 }
 
 /// The one facet that counts what `filter` lets through (times and words aside), if there is one.
@@ -86,7 +87,8 @@ pub(super) fn facet(filter: &LineFilter) -> Option<String> {
         (Some(level), None, None) => Some(format!("level:{level}")),
         (None, Some(user), None) => Some(format!("user:{user}")),
         (None, None, Some(task)) => Some(format!("task:{task}")),
-        (Some(_), Some(_), _) | (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => None,
+        (Some(level), None, Some(task)) => Some(format!("task:{task}/level:{level}")),
+        (Some(_), Some(_), _) | (_, Some(_), Some(_)) => None,
     }
 }
 

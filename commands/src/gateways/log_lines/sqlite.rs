@@ -18,9 +18,12 @@ use super::{Line, LineFilter, LinesFault, NewLine, Reached, Source};
 
 const READERS: u32 = 4;
 const BUSY: Duration = Duration::from_secs(5);
-/// Newest lines that are looked through one by one before the index of words is asked: a word that is frequent is
-/// found there, and the index would collect all its lines first.
-const LOOKED_THROUGH: u64 = 10_000;
+/// Newest lines that are looked through one by one before the index of words is asked: what is frequent is found there.
+const LOOKED_THROUGH: u64 = 4_000;
+/// Lines that the index finds and that are then read, before it is asked to look at marks, too.
+const CANDIDATES_MAX: u64 = 2_000;
+/// Words with one beginning that are gone along; more are collected by the index.
+const TERMS_MAX: usize = 32;
 const INSERT: &str = "INSERT INTO log_lines (id, at, tenant, source, level, message, fields, request_id, user_id, \
      task_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 const INSERT_WORDS: &str = "INSERT INTO log_line_words (rowid, words) VALUES (?1, ?2)";
@@ -55,41 +58,123 @@ impl SqliteLines {
         filter: &LineFilter,
         ids: Ids,
         needed: u64,
-    ) -> Result<Vec<i64>, LinesFault> {
-        let mut found = Vec::new();
+    ) -> Result<Matches, LinesFault> {
+        let are_all = self.count(filter, ids, LOOKED_THROUGH).await? < LOOKED_THROUGH;
+        // Where these are all lines there is no need to ask the index only to count.
+        let needed = if are_all { MATCHES_MAX + 1 } else { needed };
+        let mut matches = Matches { ids: Vec::new(), complete: false };
         // What looks like a match need not be one, so some more are read, and then all.
         for limit in [needed.saturating_mul(2), LOOKED_THROUGH] {
-            let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM (");
-            query.push(SELECT);
-            push_where(&mut query, filter, ids);
-            query.push(" ORDER BY id DESC LIMIT ").push_bind(bounded(LOOKED_THROUGH)).push(") WHERE true");
-            for like in wanted.iter().filter_map(Wanted::like) {
-                query.push(" AND (message LIKE ").push_bind(like.clone());
-                query.push(" OR fields LIKE ").push_bind(like).push(")");
-            }
-            query.push(" ORDER BY id DESC LIMIT ").push_bind(bounded(limit));
-            let rows: Vec<Row> = query.build_query_as().fetch_all(&self.reading).await?;
-            let read = rows.len() as u64;
-            let lines = in_lines(rows)?;
-            found = lines.iter().filter(|line| is_match(&line.line, wanted)).map(|line| line.id).collect();
-            if found.len() as u64 >= needed || read < limit {
+            let lines = self.alike(wanted, filter, ids, limit).await?;
+            matches.complete = are_all && (lines.len() as u64) < limit;
+            matches.ids = lines.iter().filter(|line| is_match(&line.line, wanted)).map(|line| line.id).collect();
+            if matches.ids.len() as u64 >= needed || (lines.len() as u64) < limit {
                 break;
             }
         }
-        Ok(found)
+        Ok(matches)
+    }
+
+    /// Of the newest lines of the filter those that look like matches.
+    async fn alike(
+        &self,
+        wanted: &[Wanted],
+        filter: &LineFilter,
+        ids: Ids,
+        limit: u64,
+    ) -> Result<Vec<Line>, LinesFault> {
+        let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM (");
+        query.push(SELECT);
+        push_where(&mut query, filter, ids);
+        query.push(" ORDER BY id DESC LIMIT ").push_bind(bounded(LOOKED_THROUGH)).push(") WHERE true");
+        for like in wanted.iter().filter_map(Wanted::like) {
+            query.push(" AND (message LIKE ").push_bind(like.clone());
+            query.push(" OR fields LIKE ").push_bind(like).push(")");
+        }
+        query.push(" ORDER BY id DESC LIMIT ").push_bind(bounded(limit));
+        in_lines(query.build_query_as().fetch_all(&self.reading).await?)
     }
 
     /// Matches by the index of words.
-    async fn looked_up(&self, wanted: &[Wanted], ids: Ids) -> Result<Matches, LinesFault> {
+    async fn looked_up(
+        &self,
+        wanted: &[Wanted],
+        filter: &LineFilter,
+        ids: Ids,
+        needed: u64,
+    ) -> Result<Matches, LinesFault> {
+        let (marks, words): (Vec<&Wanted>, Vec<&Wanted>) = wanted.iter().partition(|wanted| wanted.is_mark());
+        let Some(words) = self.alternatives(&words).await? else { return Ok(Matches::NONE) };
+        let candidates = self.candidates(&words, filter, ids).await?;
+        let complete = (candidates.len() as u64) < CANDIDATES_MAX;
+        let found: Vec<i64> = candidates.into_iter().filter(|(_, fits)| *fits).map(|(id, _)| id).collect();
+        if complete || found.len() as u64 >= needed {
+            return Ok(Matches { ids: found, complete });
+        }
+        // A frequent word, and seldom where it is wanted.
+        let marks: Vec<String> = marks.iter().map(|mark| format!("\"{}\"", mark.word)).collect();
+        self.indexed(&format!("{words} AND {}", marks.join(" AND ")), ids).await
+    }
+
+    /// The newest lines with these words, of whatever source, and whether the filter lets them through.
+    ///
+    /// The marks of a filter stand in so many lines that passing over them would take longer than reading these.
+    async fn candidates(&self, words: &str, filter: &LineFilter, ids: Ids) -> Result<Vec<(i64, bool)>, LinesFault> {
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "SELECT w.id, EXISTS (SELECT 1 FROM (SELECT * FROM log_lines l WHERE l.id = w.id) ",
+        );
+        push_where(&mut query, filter, ids);
+        query.push(") FROM (SELECT rowid AS id FROM log_line_words WHERE log_line_words MATCH ").push_bind(words);
+        query.push(" AND rowid >= ").push_bind(ids.first).push(" AND rowid <= ").push_bind(ids.last);
+        query.push(" ORDER BY rowid DESC LIMIT ").push_bind(bounded(CANDIDATES_MAX)).push(") w ORDER BY w.id DESC");
+        Ok(query.build_query_as().fetch_all(&self.reading).await?)
+    }
+
+    /// The lines that the index of words finds, the newest first.
+    async fn indexed(&self, expression: &str, ids: Ids) -> Result<Matches, LinesFault> {
         let found = query_scalar(
             "SELECT rowid FROM log_line_words WHERE log_line_words MATCH $1 AND rowid >= $2 AND rowid <= $3 \
              ORDER BY rowid DESC LIMIT $4",
         );
-        let found = found.bind(expression(wanted)).bind(ids.first).bind(ids.last).bind(bounded(MATCHES_MAX + 1));
-        let mut ids: Vec<i64> = found.fetch_all(&self.reading).await?;
-        let complete = ids.len() as u64 <= MATCHES_MAX;
-        ids.truncate(usize::try_from(MATCHES_MAX).unwrap_or(usize::MAX));
-        Ok(Matches { ids, complete })
+        let found = found.bind(expression).bind(ids.first).bind(ids.last).bind(bounded(MATCHES_MAX + 1));
+        let ids: Vec<i64> = found.fetch_all(&self.reading).await?;
+        Ok(Matches { complete: ids.len() as u64 <= MATCHES_MAX, ids })
+    }
+
+    /// The words in the language of FTS5; none when one of them stands in no line.
+    async fn alternatives(&self, words: &[&Wanted]) -> Result<Option<String>, LinesFault> {
+        let mut all = Vec::new();
+        for wanted in words {
+            let beginning = token(&wanted.word);
+            if !wanted.as_beginning {
+                all.push(format!("\"{beginning}\""));
+                continue;
+            }
+            let terms = self.terms(&beginning).await?;
+            match terms.len() {
+                0 => return Ok(None),
+                // FTS5 collects all lines of all words that begin so before it answers, but goes along a few words.
+                1..=TERMS_MAX => all.push(format!("(\"{}\")", terms.join("\" OR \""))),
+                _ => all.push(format!("\"{beginning}\"*")),
+            }
+        }
+        Ok(Some(all.join(" AND ")))
+    }
+
+    /// Words of lines that begin so, up to one more than are gone along.
+    async fn terms(&self, beginning: &str) -> Result<Vec<String>, LinesFault> {
+        let mut terms = Vec::new();
+        let mut from = beginning.to_owned();
+        while terms.len() <= TERMS_MAX {
+            // The table has a row for each word of each line, so only the first one is asked for.
+            let next = query_scalar("SELECT term FROM log_line_terms WHERE term >= $1 ORDER BY term LIMIT 1");
+            let next: Option<String> = next.bind(&from).fetch_optional(&self.reading).await?;
+            let Some(term) = next.filter(|term| term.starts_with(beginning)) else { break };
+            // No sign of a token comes before 0, so nothing is between.
+            from = format!("{term}0");
+            terms.push(term);
+        }
+        Ok(terms)
     }
 
     /// Does `work` in one transaction, beside the runtime.
@@ -192,12 +277,6 @@ fn token(word: &str) -> String {
     token
 }
 
-/// The words of a search in the language of FTS5.
-fn expression(wanted: &[Wanted]) -> String {
-    let word = |wanted: &Wanted| format!("\"{}\"{}", token(&wanted.word), if wanted.as_beginning { "*" } else { "" });
-    wanted.iter().map(word).collect::<Vec<_>>().join(" AND ")
-}
-
 fn in_lines(rows: Vec<Row>) -> Result<Vec<Line>, LinesFault> {
     rows.into_iter().map(rows::line).collect()
 }
@@ -265,12 +344,11 @@ impl LineTables for SqliteLines {
     }
 
     async fn matches(&self, wanted: &[Wanted], of: &LineFilter, ids: Ids, needed: u64) -> Result<Matches, LinesFault> {
-        let is_all = self.count(of, ids, LOOKED_THROUGH).await? < LOOKED_THROUGH;
-        let near = self.looked_through(wanted, of, ids, if is_all { LOOKED_THROUGH } else { needed }).await?;
-        if is_all || near.len() as u64 >= needed {
-            return Ok(Matches { ids: near, complete: is_all });
+        let near = self.looked_through(wanted, of, ids, needed).await?;
+        if near.complete || near.ids.len() as u64 >= needed {
+            return Ok(near);
         }
-        self.looked_up(wanted, ids).await
+        self.looked_up(wanted, of, ids, needed).await
     }
 
     async fn by_ids(&self, ids: &[i64]) -> Result<Vec<Line>, LinesFault> {

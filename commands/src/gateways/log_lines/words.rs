@@ -65,6 +65,8 @@ pub(super) fn words_of(line: &NewLine) -> Vec<String> {
     words(&text)
 }
 
+/// A mark for all lines of a source and tenant, and one for each column of theirs, so that a search needs none but those
+/// of the columns that it asks for.
 fn marks(
     tenant: domain::TenantId,
     source: super::Source,
@@ -72,11 +74,11 @@ fn marks(
     user: Option<domain::metadata::UserId>,
     task: Option<uuid::Uuid>,
 ) -> Vec<String> {
-    let mut marks = vec![format!("_{}_{}", source.name(), tenant.0.simple())];
-    marks.extend(level.map(|level| format!("_{}", level.name().to_lowercase())));
-    marks.extend(user.map(|user| format!("_u{}", user.0.simple())));
-    marks.extend(task.map(|task| format!("_t{}", task.simple())));
-    marks
+    let all = format!("_{}_{}", source.name(), tenant.0.simple());
+    let level = level.map(|level| format!("{all}_{}", level.name().to_lowercase()));
+    let user = user.map(|user| format!("{all}_u{}", user.0.simple()));
+    let task = task.map(|task| format!("{all}_t{}", task.simple()));
+    [Some(all), level, user, task].into_iter().flatten().collect()
 }
 
 /// One word of a search.
@@ -114,7 +116,9 @@ pub(super) fn is_match(line: &NewLine, wanted: &[Wanted]) -> bool {
 pub(super) fn wanted(filter: &LineFilter) -> Option<Vec<Wanted>> {
     let search = filter.search.as_deref()?;
     let marks = marks(filter.tenant, filter.source, filter.level, filter.user, filter.task);
-    let marks = marks.into_iter().map(|word| Wanted { word, as_beginning: false });
+    // The mark of all lines says nothing beside another.
+    let first = usize::from(marks.len() > 1);
+    let marks = marks.into_iter().skip(first).map(|word| Wanted { word, as_beginning: false });
     let words = words(search).into_iter().map(|word| {
         let as_beginning = word.chars().count() >= PREFIX_CHARS_MIN;
         Wanted { word, as_beginning }

@@ -5,11 +5,11 @@ use sea_orm::entity::prelude::*;
 use sea_orm::{Order, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
-use super::{Column, Entity, Model};
+use super::{Column, Entity, Model, lists};
 use crate::compute::task_counts;
-use crate::page::{Page, Paging};
+use crate::page::{Page, Paging, Stretch};
 
-/// What a list is sorted by.
+/// What a list is sorted by. Creation and change go by the log, whose order their times have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SortBy {
     #[default]
@@ -44,28 +44,11 @@ pub async fn list(
         Some(stretch) => {
             let places = places(db, user, wanted, &stretch).await?;
             let rows = Entity::find().filter(Column::Tenant.eq(tenant.to_string()));
-            let rows = rows.filter(Column::Position.is_in(places));
+            let rows = rows.filter(Column::UserId.eq(user.to_string())).filter(Column::Position.is_in(places));
             ordered(rows, wanted, false).all(db).await?
         }
     };
     Ok(Page { rows, total, paging })
-}
-
-/// The part of a list that makes a page, counted from the nearer end.
-#[derive(Debug, PartialEq, Eq)]
-struct Stretch {
-    from_end: bool,
-    offset: u64,
-    limit: u64,
-}
-
-impl Stretch {
-    fn of(paging: Paging, total: u64) -> Option<Self> {
-        let offset = paging.offset();
-        let limit = total.checked_sub(offset).filter(|left| *left > 0)?.min(paging.per_page);
-        let from_end = offset > total / 2;
-        Some(Self { from_end, offset: if from_end { total - offset - limit } else { offset }, limit })
-    }
 }
 
 /// The positions of the page's rows, read along an index.
@@ -75,13 +58,8 @@ async fn places(
     wanted: &Wanted,
     stretch: &Stretch,
 ) -> Result<Vec<i64>, DbErr> {
-    let mut select = Entity::find().select_only().column(Column::Position).filter(Column::UserId.eq(user.to_string()));
-    if let Some(status) = wanted.status {
-        select = select.filter(Column::Status.eq(status));
-    }
-    if let Some(task_type) = &wanted.task_type {
-        select = select.filter(Column::TaskType.eq(task_type.as_str()));
-    }
+    let are_in_the_list = lists::are_in(&user.to_string(), wanted.status, wanted.task_type.as_deref());
+    let select = Entity::find().select_only().column(Column::Position).filter(are_in_the_list);
     let select = ordered(select, wanted, stretch.from_end).offset(stretch.offset).limit(stretch.limit);
     select.into_tuple().all(db).await
 }
@@ -90,7 +68,7 @@ fn ordered(select: Select<Entity>, wanted: &Wanted, reversed: bool) -> Select<En
     let order = if wanted.ascending == reversed { Order::Desc } else { Order::Asc };
     let select = match wanted.sort_by {
         SortBy::Created => select,
-        SortBy::Updated => select.order_by(Column::UpdatedAt, order.clone()),
+        SortBy::Updated => select.order_by(Column::Changed, order.clone()),
         SortBy::Priority => select.order_by(Column::Priority, order.clone()),
     };
     select.order_by(Column::Position, order)
@@ -126,24 +104,4 @@ pub async fn waiting(
 pub async fn running_on(db: &impl ConnectionTrait, server: Uuid) -> Result<Vec<Model>, DbErr> {
     let running = Entity::find().filter(Column::GpuServerId.eq(server.to_string()));
     running.filter(Column::Status.eq("running")).order_by_asc(Column::Position).all(db).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn stretch(page: u64, total: u64) -> Option<(bool, u64, u64)> {
-        let paging = Paging { page, per_page: 20 };
-        Stretch::of(paging, total).map(|stretch| (stretch.from_end, stretch.offset, stretch.limit))
-    }
-
-    #[test]
-    fn a_page_is_reached_from_the_nearer_end() {
-        assert_eq!(stretch(1, 100), Some((false, 0, 20)));
-        assert_eq!(stretch(3, 100), Some((false, 40, 20)));
-        assert_eq!(stretch(4, 100), Some((true, 20, 20)));
-        assert_eq!(stretch(5, 95), Some((true, 0, 15)));
-        assert_eq!(stretch(6, 100), None);
-        assert_eq!(stretch(1, 0), None);
-    }
 }
