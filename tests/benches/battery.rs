@@ -33,22 +33,7 @@ pub(crate) fn section(settings: &Settings) -> String {
         text += &table.into_text();
     }
     if settings.wants("battery.questions") {
-        let mut table = Table::new(
-            "Questions about one battery over HTTP, 4 clients, SQLite",
-            &["what", "readings in all", "requests/s", "p50", "p99"],
-        );
-        for readings in questions::sizes(settings) {
-            for (what, load) in questions::loads(settings, readings) {
-                table.row(&[
-                    what.to_owned(),
-                    whole(load.readings),
-                    whole(load.load.per_second),
-                    milliseconds(load.load.p50),
-                    milliseconds(load.load.p99),
-                ]);
-            }
-        }
-        text += &table.into_text();
+        text += &questions::tables(settings);
     }
     text
 }

@@ -124,6 +124,15 @@ async fn late_readings_find_their_place(place: Place) {
     assert_eq!(hours.iter().map(|hour| (hour.start, hour.levels.sum)).collect::<Vec<_>>(), [(at(60), 50), (at(0), 70)]);
     assert_eq!(readings.history(stretch(0, 120), 1, 1).await.unwrap()[0].reading.recorded_at, at(40));
     assert_eq!(readings.latest(device(3)).await.unwrap(), None);
+    let recent = async |minutes, limit| {
+        let recent = readings.recent(device(1), TimeDelta::minutes(minutes), limit).await.unwrap();
+        recent.iter().map(|kept| kept.reading.recorded_at).collect::<Vec<_>>()
+    };
+    assert_eq!((recent(60, 9).await, recent(59, 9).await), (vec![at(100), at(40)], vec![at(100)]));
+    assert_eq!(
+        (recent(60, 1).await, readings.recent(device(3), TimeDelta::days(1), 9).await.unwrap()),
+        (vec![at(100)], vec![])
+    );
     assert_eq!(readings.summary(stretch(0, 40), TimeDelta::minutes(2)).await.unwrap(), None);
 }
 

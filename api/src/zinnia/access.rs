@@ -3,10 +3,14 @@
 //! The owner may do everything. Whoever the device is shared with may do what the share says. Administrators may do
 //! everything with the devices of their tenant. To everybody else there is no such device.
 
+use std::sync::Arc;
+
 use domain::devices::device::SharePermission;
+use domain::metadata::UserId;
 use projections::devices::{device_shares, devices};
 use uuid::Uuid;
 
+use super::known_devices::FoundDevice;
 use crate::app::Server;
 use crate::auth::AuthUser;
 use crate::error::ApiError;
@@ -30,13 +34,35 @@ pub enum Need {
 /// Not found for whoever may not even look at it; forbidden for whoever may do less than is needed.
 pub async fn device(server: &Server, user: &AuthUser, id: Uuid, need: Need) -> Result<devices::Model, ApiError> {
     let device = devices::find(&server.models.read, user.tenant, id).await?.ok_or_else(ApiError::not_found)?;
-    let may = if device.owner()? == user.id || user.role.administers() {
+    permit(server, user, (id, device.owner()?), need).await?;
+    Ok(device)
+}
+
+/// The same from memory, for questions that are asked again and again.
+///
+/// # Errors
+/// As [`device`].
+pub async fn known_device(
+    server: &Server,
+    user: &AuthUser,
+    id: Uuid,
+    need: Need,
+) -> Result<Arc<FoundDevice>, ApiError> {
+    let device = server.devices.by_id(server, id).await?.filter(|device| device.tenant == user.tenant);
+    let device = device.ok_or_else(ApiError::not_found)?;
+    permit(server, user, (id, device.owner), need).await?;
+    Ok(device)
+}
+
+/// Refuses whoever may not do what is needed with this device of the user's tenant.
+async fn permit(server: &Server, user: &AuthUser, (device, owner): (Uuid, UserId), need: Need) -> Result<(), ApiError> {
+    let may = if owner == user.id || user.role.administers() {
         Need::Own
     } else {
-        let share = device_shares::find(&server.models.read, id, user.id).await?.ok_or_else(ApiError::not_found)?;
-        granted(share.share_permission()?)
+        let share = device_shares::find(&server.models.read, device, user.id).await?;
+        granted(share.ok_or_else(ApiError::not_found)?.share_permission()?)
     };
-    if may >= need { Ok(device) } else { Err(ApiError::forbidden("The device is shared with less permission")) }
+    if may >= need { Ok(()) } else { Err(ApiError::forbidden("The device is shared with less permission")) }
 }
 
 fn granted(share: SharePermission) -> Need {

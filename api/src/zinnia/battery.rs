@@ -3,7 +3,7 @@
 use axum::extract::State;
 use chrono::{DateTime, TimeDelta, Utc};
 use commands::gateways::readings::{Bucket, BucketWidth, Stretch, Summary};
-use domain::devices::drain::{self, Drain};
+use domain::devices::drain;
 use domain::devices::reading::{BatteryReading, PowerSaving};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -65,10 +65,12 @@ async fn get_latest_battery(
     caller: Caller,
     Path(id): Path<Uuid>,
 ) -> Result<Envelope<LatestOut>, ApiError> {
-    let device = access::device(&app, &caller.user, id, Need::Read).await?;
-    let latest = app.readings.latest(id).await?.ok_or_else(ApiError::not_found)?.reading;
-    let drain = drain_at(&app, &latest).await?;
-    let settings = device.settings();
+    let device = access::known_device(&app, &caller.user, id, Need::Read).await?;
+    let recent = app.readings.recent(id, drain::WINDOW, RECENT_MAX).await?;
+    let recent: Vec<BatteryReading> = recent.into_iter().map(|kept| kept.reading).collect();
+    let latest = recent.first().ok_or_else(ApiError::not_found)?;
+    let drain = drain::drain(&recent);
+    let settings = &device.settings;
     let out = LatestOut {
         device_id: id.to_string(),
         battery_level: latest.level,
@@ -83,14 +85,6 @@ async fn get_latest_battery(
         minutes_to_empty: drain.and_then(|drain| drain.minutes_to_empty).map(f64::round),
     };
     Ok(envelope::ok(&caller.request, out))
-}
-
-/// How fast the battery drains at `latest`.
-async fn drain_at(server: &Server, latest: &BatteryReading) -> Result<Option<Drain>, ApiError> {
-    let (from, until) = (latest.recorded_at - drain::WINDOW, latest.recorded_at + TimeDelta::microseconds(1));
-    let recent = server.readings.history(Stretch { device: latest.device, from, until }, RECENT_MAX, 0).await?;
-    let recent: Vec<BatteryReading> = recent.into_iter().map(|kept| kept.reading).collect();
-    Ok(drain::drain(&recent))
 }
 
 #[derive(Deserialize)]
@@ -111,7 +105,7 @@ async fn get_battery_history(
     Path(id): Path<Uuid>,
     Query(query): Query<HistoryQuery>,
 ) -> Result<Envelope<Vec<BatteryData>>, ApiError> {
-    access::device(&app, &caller.user, id, Need::Read).await?;
+    access::known_device(&app, &caller.user, id, Need::Read).await?;
     let stretch = stretch(&app, id, (query.start_time, query.end_time))?;
     let limit = query.limit.unwrap_or(LIMIT_DEFAULT);
     if !(1..=LIMIT_MAX).contains(&limit) {
@@ -173,7 +167,7 @@ async fn get_aggregated_battery(
     Path(id): Path<Uuid>,
     Query(query): Query<AggregatedQuery>,
 ) -> Result<Envelope<Vec<BucketOut>>, ApiError> {
-    access::device(&app, &caller.user, id, Need::Read).await?;
+    access::known_device(&app, &caller.user, id, Need::Read).await?;
     let stretch = stretch(&app, id, (query.start_time, query.end_time))?;
     let width = match query.interval.unwrap_or(Interval::Hour) {
         Interval::Minute => BucketWidth::Minute,
@@ -214,9 +208,9 @@ async fn get_battery_stats(
     Path(id): Path<Uuid>,
     Query(query): Query<StatsQuery>,
 ) -> Result<Envelope<StatsOut>, ApiError> {
-    let device = access::device(&app, &caller.user, id, Need::Read).await?;
+    let device = access::known_device(&app, &caller.user, id, Need::Read).await?;
     let stretch = stretch(&app, id, (query.start_time, query.end_time))?;
-    let gap_max = gap_max(device.settings().report_interval_seconds);
+    let gap_max = gap_max(device.settings.report_interval_seconds);
     let summary = app.readings.summary(stretch, gap_max).await?;
     Ok(envelope::ok(&caller.request, stats(id, &query, summary)))
 }

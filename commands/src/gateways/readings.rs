@@ -4,29 +4,26 @@
 //! their place. Each reading has its place in the order of arrival, by which a follower reads all of them. Beside the
 //! readings stand their sums by hour, which outlive them.
 //!
-//! Everybody who reports at the same time shares one durable transaction. Both engines answer the same queries, see
-//! `reader`; only writing differs.
+//! Everybody who reports at the same time shares one durable transaction. Both engines are asked the same queries, see
+//! `questions`.
 
-mod listener;
+mod dropping;
 mod postgres;
+mod questions;
 mod queue;
-mod reader;
 mod rows;
 mod sqlite;
-mod store;
 
 use std::collections::HashMap;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::devices::reading::BatteryReading;
+use tokio::sync::watch;
 use uuid::Uuid;
 
-pub use store::Store;
-/// Readings in an SQLite file.
-pub type SqliteReadings = Store<sqlx::Sqlite>;
-/// Readings in PostgreSQL.
-pub type PostgresReadings = Store<sqlx::Postgres>;
+pub use postgres::PostgresReadings;
+pub use sqlite::SqliteReadings;
 
 /// Why readings cannot be read or kept.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -160,6 +157,12 @@ pub trait BatteryReadings: Send + Sync {
     /// When the database does not answer.
     async fn latest(&self, device: Uuid) -> Result<Option<StoredReading>, ReadingsFault>;
 
+    /// The reading of the latest time and those from up to `span` before it, the newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    async fn recent(&self, device: Uuid, span: TimeDelta, limit: u32) -> Result<Vec<StoredReading>, ReadingsFault>;
+
     /// When each of `devices` that ever reported was last heard of, by the clock of the server.
     ///
     /// # Errors
@@ -214,4 +217,12 @@ pub trait BatteryReadings: Send + Sync {
     /// # Errors
     /// When the database does not answer.
     async fn forget(&self, device: Uuid) -> Result<(), ReadingsFault>;
+}
+
+/// Waits until `head` is past `arrival`.
+async fn grown(head: &watch::Receiver<u64>, arrival: u64) {
+    if head.clone().wait_for(|head| *head > arrival).await.is_err() {
+        // The writer has stopped: nothing will arrive any more.
+        std::future::pending::<()>().await;
+    }
 }

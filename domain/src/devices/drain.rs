@@ -48,9 +48,18 @@ fn median_slope(points: &[(DateTime<Utc>, f64)]) -> Option<f64> {
             }
         }
     }
-    slopes.sort_by(f64::total_cmp);
-    let (lower, upper) = (slopes.get(slopes.len().saturating_sub(1) / 2)?, slopes.get(slopes.len() / 2)?);
-    Some(f64::midpoint(*lower, *upper))
+    median(&mut slopes)
+}
+
+/// The median, without sorting: thousands of pairs are looked at for each question.
+fn median(numbers: &mut [f64]) -> Option<f64> {
+    if numbers.is_empty() {
+        return None;
+    }
+    let (middle, odd) = (numbers.len() / 2, numbers.len() % 2 == 1);
+    let (below, upper, _) = numbers.select_nth_unstable_by(middle, f64::total_cmp);
+    let lower = below.iter().copied().max_by(f64::total_cmp).filter(|_| !odd);
+    Some(lower.map_or(*upper, |lower| f64::midpoint(lower, *upper)))
 }
 
 #[cfg(test)]
@@ -82,6 +91,15 @@ mod tests {
         let drain = drain(&readings).unwrap();
         assert!((drain.per_hour - 12.0).abs() < 1e-9);
         assert!((drain.minutes_to_empty.unwrap() - 370.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        for (mut numbers, middle) in
+            [(vec![], None), (vec![3.0, 1.0, 2.0], Some(2.0)), (vec![4.0, 1.0, 3.0, 2.0], Some(2.5))]
+        {
+            assert_eq!(median(&mut numbers), middle);
+        }
     }
 
     #[test]

@@ -89,30 +89,18 @@ impl Projection for DeviceShares {
     }
 
     fn fold(row: Option<Model>, key: &String, event: &DeviceEvent, recorded: &Recorded) -> Option<Model> {
-        match event {
-            DeviceEvent::Shared { user_id, permission } => {
-                let fresh = Model {
-                    id: key.clone(),
-                    tenant: recorded.tenant.to_string(),
-                    device_id: recorded.aggregate_id.to_string(),
-                    user_id: user_id.to_string(),
-                    permission: permission.name().to_owned(),
-                    created_at: recorded.recorded_at,
-                    position: recorded.position.cast_signed(),
-                };
-                Some(row.map_or(fresh, |row| Model { permission: permission.name().to_owned(), ..row }))
-            }
-            DeviceEvent::Unshared { .. } | DeviceEvent::Deleted { .. } => None,
-            DeviceEvent::Registered { .. }
-            | DeviceEvent::Changed { .. }
-            | DeviceEvent::Configured { .. }
-            | DeviceEvent::KeyRotated { .. }
-            | DeviceEvent::SessionsRevoked
-            | DeviceEvent::TokenIssued { .. }
-            | DeviceEvent::TokensRevoked { .. }
-            | DeviceEvent::CameOnline { .. }
-            | DeviceEvent::WentOffline { .. } => row,
-        }
+        // Of the events that have keys, the others end the share.
+        let DeviceEvent::Shared { user_id, permission } = event else { return None };
+        let fresh = Model {
+            id: key.clone(),
+            tenant: recorded.tenant.to_string(),
+            device_id: recorded.aggregate_id.to_string(),
+            user_id: user_id.to_string(),
+            permission: permission.name().to_owned(),
+            created_at: recorded.recorded_at,
+            position: recorded.position.cast_signed(),
+        };
+        Some(row.map_or(fresh, |row| Model { permission: permission.name().to_owned(), ..row }))
     }
 }
 

@@ -99,43 +99,38 @@ impl Projection for DeviceTokens {
     }
 
     fn fold(row: Option<Model>, key: &String, event: &DeviceEvent, recorded: &Recorded) -> Option<Model> {
-        match event {
-            DeviceEvent::TokenIssued {
-                name,
-                permission,
-                token_hash,
-                token_prefix,
-                expires_at,
-                allowed_ips,
-                rate_limit_per_minute,
-                ..
-            } => Some(Model {
-                id: key.clone(),
-                tenant: recorded.tenant.to_string(),
-                device_id: recorded.aggregate_id.to_string(),
-                name: name.clone(),
-                permission: permission.name().to_owned(),
-                token_hash: token_hash.clone(),
-                token_prefix: token_prefix.clone(),
-                expires_at: *expires_at,
-                allowed_ips: allowed_ips.join("\n"),
-                rate_limit_per_minute: rate_limit_per_minute.map(u32::cast_signed),
-                revoked_at: None,
-                created_at: recorded.recorded_at,
-                position: recorded.position.cast_signed(),
-            }),
-            DeviceEvent::TokensRevoked { .. } => row.map(|row| Model { revoked_at: Some(recorded.recorded_at), ..row }),
-            DeviceEvent::Deleted { .. } => None,
-            DeviceEvent::Registered { .. }
-            | DeviceEvent::Changed { .. }
-            | DeviceEvent::Configured { .. }
-            | DeviceEvent::KeyRotated { .. }
-            | DeviceEvent::SessionsRevoked
-            | DeviceEvent::Shared { .. }
-            | DeviceEvent::Unshared { .. }
-            | DeviceEvent::CameOnline { .. }
-            | DeviceEvent::WentOffline { .. } => row,
+        if let DeviceEvent::TokensRevoked { .. } = event {
+            return row.map(|row| Model { revoked_at: Some(recorded.recorded_at), ..row });
         }
+        // Of the events that have keys, the last one deletes the device.
+        let DeviceEvent::TokenIssued {
+            name,
+            permission,
+            token_hash,
+            token_prefix,
+            expires_at,
+            allowed_ips,
+            rate_limit_per_minute,
+            ..
+        } = event
+        else {
+            return None;
+        };
+        Some(Model {
+            id: key.clone(),
+            tenant: recorded.tenant.to_string(),
+            device_id: recorded.aggregate_id.to_string(),
+            name: name.clone(),
+            permission: permission.name().to_owned(),
+            token_hash: token_hash.clone(),
+            token_prefix: token_prefix.clone(),
+            expires_at: *expires_at,
+            allowed_ips: allowed_ips.join("\n"),
+            rate_limit_per_minute: rate_limit_per_minute.map(u32::cast_signed),
+            revoked_at: None,
+            created_at: recorded.recorded_at,
+            position: recorded.position.cast_signed(),
+        })
     }
 }
 

@@ -28,13 +28,24 @@ fn listening_to(broker: &Broker, trusted: Switch) -> Config {
     Config { battery: BatterySettings { mqtt: Some(mqtt), ..BatterySettings::default() }, ..settings() }
 }
 
+/// Whether a broker keeps a message for those who subscribe later.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    Yes,
+    No,
+}
+
 /// Publishes messages, and returns when the broker has acknowledged all of them.
 async fn publish(broker: &Broker, messages: &[(&str, Value)]) {
+    publish_and(Kept::No, broker, messages).await;
+}
+
+async fn publish_and(kept: Kept, broker: &Broker, messages: &[(&str, Value)]) {
     let options = MqttOptions::new(fresh_id().to_string(), "127.0.0.1", broker.port());
     let (client, mut events) = AsyncClient::new(options, messages.len().max(1));
     for (device, message) in messages {
         let topic = format!("corelog/devices/{device}/battery");
-        client.publish(topic, QoS::AtLeastOnce, false, message.to_string()).await.unwrap();
+        client.publish(topic, QoS::AtLeastOnce, kept == Kept::Yes, message.to_string()).await.unwrap();
     }
     let mut acknowledged = 0;
     let all = async {
@@ -45,6 +56,11 @@ async fn publish(broker: &Broker, messages: &[(&str, Value)]) {
         }
     };
     tokio::time::timeout(WAIT_MAX, all).await.unwrap();
+}
+
+/// Settings of a server that can be started anew.
+fn lasting(database: &Database, config: Config) -> Config {
+    Config { database_url: Some(database.url()), secret_key: Some("7".repeat(64)), ..config }
 }
 
 /// Publishes again and again until the level is the latest one: nobody says when the server has subscribed.
@@ -130,11 +146,7 @@ async fn a_trusted_broker_vouches_for_its_devices() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_sent_while_the_server_is_away_comes_when_it_is_back() {
     let (broker, database) = (Broker::start(), Database::create().await);
-    let config = Config {
-        database_url: Some(database.url()),
-        secret_key: Some("7".repeat(64)),
-        ..listening_to(&broker, Switch::Off)
-    };
+    let config = lasting(&database, listening_to(&broker, Switch::Off));
     let server = TestServer::start_with(config.clone()).await;
     let (id, key) = device(&server.user(Surface::Zinnia), "hall").await;
     let report = |level: u8, ago| json!({ "token": key, "battery_level": level, "recorded_at": minutes_ago(ago) });
@@ -154,4 +166,47 @@ async fn what_is_sent_while_the_server_is_away_comes_when_it_is_back() {
         }
     };
     tokio::time::timeout(WAIT_MAX, arrived).await.expect("what was sent meanwhile never comes");
+}
+
+/// A broker marks as retained only what it kept before somebody subscribed: who has subscribed, or has a session, gets
+/// the same message like any other. So the server learns of this broker when the messages lie there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retained_message_counts_only_if_it_says_when_it_was_true() {
+    let (broker, database) = (Broker::start(), Database::create().await);
+    let server = TestServer::start_with(lasting(&database, settings())).await;
+    let owner = server.user(Surface::Zinnia);
+    let ((timed, timed_key), (untimed, untimed_key)) = (device(&owner, "hall").await, device(&owner, "attic").await);
+    drop(server);
+    let messages = [
+        (&*untimed, json!({ "token": untimed_key, "battery_level": 40 })),
+        (&*timed, json!({ "token": timed_key, "battery_level": 60, "recorded_at": minutes_ago(5) })),
+    ];
+    publish_and(Kept::Yes, &broker, &messages).await;
+    let server = TestServer::start_with(lasting(&database, listening_to(&broker, Switch::Off))).await;
+    until_metrics_name(&server, &["outcome=\"accepted\"", "outcome=\"refused\""]).await;
+    assert_eq!(kept_levels(&server, &timed).await, [60]);
+    assert_eq!(kept_levels(&server, &untimed).await, [0; 0]);
+    // The same message, sent now, is true now.
+    publish_until_seen(&server, &broker, &untimed, &messages[0].1).await;
+    assert!(kept_levels(&server, &untimed).await.iter().all(|level| *level == 40));
+}
+
+/// Asks again and again: nothing else says that a message was refused.
+async fn until_metrics_name(server: &TestServer, labels: &[&str]) {
+    let named = async {
+        loop {
+            let shown = server.anonymous().get("/metrics").await.expect(200).text;
+            let messages = shown.lines().filter(|line| line.starts_with("corelog_mqtt_messages"));
+            let messages: Vec<&str> = messages.collect();
+            if labels.iter().all(|label| messages.iter().any(|line| line.contains(label))) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(WAIT_MAX, named).await.expect("a retained message is never looked at");
+}
+
+async fn kept_levels(server: &TestServer, id: &str) -> Vec<u8> {
+    let kept = server.readings().recent(id.parse().unwrap(), TimeDelta::days(1), 10).await.unwrap();
+    kept.iter().map(|kept| kept.reading.level).collect()
 }

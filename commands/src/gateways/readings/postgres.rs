@@ -1,50 +1,44 @@
 //! Readings in PostgreSQL, in the database of the log.
 
-use std::collections::HashMap;
+mod listener;
+mod writer;
 
-use domain::devices::reading::LOW_LEVEL;
+use std::collections::HashMap;
+use std::str::FromStr;
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
 use migrations::BATTERY_POSTGRES;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{PgConnection, Postgres};
-use std::str::FromStr;
-use tokio::sync::{mpsc, watch};
+use sqlx::{query, query_as, query_scalar};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use uuid::Uuid;
 
-use super::queue::{Job, Queue, answer, batch};
-use super::reader::Reader;
-use super::rows::{ReadingRow, bigint, number, place, stored};
-use super::store::Store;
-use super::{Accepted, ReadingsFault, Report, StoredReading, listener};
+use super::dropping::{self, Tables};
+use super::questions::{
+    AGGREGATED, ARRIVED, CHARGING, DEVICES, DROP, FORGET, HEAD, HISTORY, KEEP_FROM, LATEST, Parts, RECENT, SUMMARY,
+};
+use super::queue::Queue;
+use super::rows::{self, BucketRow, ReadingRow, SummaryRow, bigint, micros, number, time};
+use super::{Accepted, BatteryReadings, Bucket, BucketWidth, ReadingsFault, Report, StoredReading, Stretch, Summary};
 
 const CONNECTIONS: u32 = 6;
 const STATEMENT_TIMEOUT: &str = "30s";
+const SEEN: &str = "SELECT device, last_seen FROM battery_seen WHERE device = ANY($1)";
 
-/// Locks the order of arrival until the transaction ends.
-const TAKE_ARRIVALS: &str = "UPDATE battery_head SET arrival = arrival + $1 RETURNING arrival - $1";
-const INSERT: &str = "WITH given AS (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::integer[], $4::boolean[], \
-     $5::integer[], $6::double precision[], $7::double precision[], $8::bigint[]) WITH ORDINALITY AS \
-     given (device, recorded_at, level, charging, power_saving, temperature, voltage, received_at, place)), \
-     new AS (INSERT INTO battery_readings (device, recorded_at, arrival, level, charging, power_saving, temperature, \
-     voltage, received_at) SELECT device, recorded_at, $9 + place, level, charging, power_saving, temperature, \
-     voltage, received_at FROM given ORDER BY place ON CONFLICT (device, recorded_at) DO NOTHING RETURNING *), \
-     hours AS (INSERT INTO battery_hours AS kept (device, hour, readings, level_sum, level_min, level_max, low, \
-     charging) SELECT device, recorded_at / 3600000000 * 3600000000 AS hour, count(*), sum(level), min(level), \
-     max(level), count(*) FILTER (WHERE level < $10), count(*) FILTER (WHERE charging) FROM new \
-     GROUP BY device, hour ORDER BY device, hour ON CONFLICT (device, hour) DO UPDATE SET \
-     readings = kept.readings + excluded.readings, level_sum = kept.level_sum + excluded.level_sum, \
-     level_min = least(kept.level_min, excluded.level_min), level_max = greatest(kept.level_max, excluded.level_max), \
-     low = kept.low + excluded.low, charging = kept.charging + excluded.charging), \
-     seen AS (INSERT INTO battery_seen AS kept (device, last_seen) SELECT device, max(received_at) FROM given \
-     GROUP BY device ORDER BY device ON CONFLICT (device) DO UPDATE SET \
-     last_seen = greatest(kept.last_seen, excluded.last_seen)) \
-     SELECT arrival FROM new";
-const FIRST: &str = "SELECT first.device, first.recorded_at, first.arrival, first.level, first.charging, \
-     first.power_saving, first.temperature, first.voltage, first.received_at FROM battery_readings AS first \
-     JOIN unnest($1::uuid[], $2::bigint[]) AS given (device, recorded_at) \
-     ON first.device = given.device AND first.recorded_at = given.recorded_at";
-const NOTIFY: &str = "SELECT pg_notify($1, $2)";
+/// Readings in PostgreSQL.
+#[derive(Debug)]
+pub struct PostgresReadings {
+    pool: PgPool,
+    queue: Queue,
+    /// The last arrival as far as this server knows.
+    head: watch::Receiver<u64>,
+    /// Hears of what other servers write.
+    listener: AbortHandle,
+}
 
-impl Store<Postgres> {
+impl PostgresReadings {
     /// Connects, and creates the tables when they are missing.
     ///
     /// # Errors
@@ -54,95 +48,113 @@ impl Store<Postgres> {
         let address = address.options([("statement_timeout", STATEMENT_TIMEOUT), ("jit", "off")]);
         let pool = PgPoolOptions::new().max_connections(CONNECTIONS).connect_with(address).await?;
         BATTERY_POSTGRES.apply_postgres(&mut *pool.acquire().await?).await?;
-        let reader = Reader::new(pool.clone());
-        let (head, grown) = watch::channel(number(reader.head().await?.0));
+        let (head, grown) = watch::channel(number(last_arrival_and_kept_from(&pool).await?.0));
         let (queue, waiting) = Queue::new();
-        tokio::spawn(write(pool.clone(), waiting, head.clone()));
-        let listener = tokio::spawn(listener::follow(pool, head)).abort_handle();
-        Ok(Self { reader, queue, head: grown, listener: Some(listener) })
+        tokio::spawn(writer::write(pool.clone(), waiting, head.clone()));
+        let listener = tokio::spawn(listener::follow(pool.clone(), head)).abort_handle();
+        Ok(Self { pool, queue, head: grown, listener })
     }
 }
 
-/// Works until nobody can send any more.
-async fn write(pool: PgPool, mut waiting: mpsc::Receiver<Job>, head: watch::Sender<u64>) {
-    while let Some(first) = waiting.recv().await {
-        let batch = batch(first, &mut waiting);
-        let reports: Vec<&Report> = batch.iter().flat_map(|job| &job.reports).collect();
-        let outcome = written(&pool, &reports).await.map(|(kept, last)| {
-            head.send_if_modified(|head| std::mem::replace(head, last.max(*head)) < last);
-            shared_out(&batch, kept)
-        });
-        answer(batch, outcome);
+impl Drop for PostgresReadings {
+    fn drop(&mut self) {
+        // The writer ends by itself, when its queue is closed and empty.
+        self.listener.abort();
     }
 }
 
-/// What is kept for each report, whether it is new, and the last arrival, when all of it is committed.
-async fn written(pool: &PgPool, reports: &[&Report]) -> Result<(Vec<(StoredReading, bool)>, u64), ReadingsFault> {
-    let mut transaction = pool.begin().await?;
-    let base: i64 =
-        sqlx::query_scalar(TAKE_ARRIVALS).bind(bigint(reports.len() as u64)).fetch_one(&mut *transaction).await?;
-    let new = insert(&mut transaction, reports, base).await?;
-    let firsts = firsts(&mut transaction, reports, &new, base).await?;
-    let last = base + bigint(reports.len() as u64);
-    sqlx::query(NOTIFY).bind(listener::CHANNEL).bind(last.to_string()).execute(&mut *transaction).await?;
-    transaction.commit().await?;
-    let kept = (base + 1..).zip(reports).map(|(arrival, report)| {
-        let key = (report.reading.device, report.reading.recorded_at.timestamp_micros());
-        match firsts.get(&key) {
-            Some(first) => (first.clone(), first.arrival == number(arrival)),
-            None => {
-                let (received_at, reading) = (report.received_at, report.reading.clone());
-                (StoredReading { arrival: number(arrival), received_at, reading }, true)
-            }
+async fn last_arrival_and_kept_from(pool: &PgPool) -> sqlx::Result<(i64, i64)> {
+    query_as(HEAD).fetch_one(pool).await
+}
+
+fn stored(found: Vec<ReadingRow>) -> Result<Vec<StoredReading>, ReadingsFault> {
+    found.into_iter().map(rows::stored).collect()
+}
+
+#[async_trait]
+impl BatteryReadings for PostgresReadings {
+    async fn append(&self, reports: Vec<Report>) -> Result<Accepted, ReadingsFault> {
+        self.queue.append(reports).await
+    }
+
+    async fn latest(&self, device: Uuid) -> Result<Option<StoredReading>, ReadingsFault> {
+        let row: Option<ReadingRow> = query_as(LATEST).bind(device).fetch_optional(&self.pool).await?;
+        row.map(rows::stored).transpose()
+    }
+
+    async fn recent(&self, device: Uuid, span: TimeDelta, limit: u32) -> Result<Vec<StoredReading>, ReadingsFault> {
+        let asked = query_as(RECENT).bind(device).bind(micros(span)).bind(i64::from(limit));
+        stored(asked.fetch_all(&self.pool).await?)
+    }
+
+    async fn last_seen(&self, devices: &[Uuid]) -> Result<HashMap<Uuid, DateTime<Utc>>, ReadingsFault> {
+        let found: Vec<(Uuid, i64)> = query_as(SEEN).bind(devices).fetch_all(&self.pool).await?;
+        found.into_iter().map(|(device, micros)| Ok((device, time(micros)?))).collect()
+    }
+
+    async fn history(&self, stretch: Stretch, limit: u32, offset: u32) -> Result<Vec<StoredReading>, ReadingsFault> {
+        let (from, until) = (stretch.from.timestamp_micros(), stretch.until.timestamp_micros());
+        let asked = query_as(HISTORY).bind(stretch.device).bind(from).bind(until);
+        stored(asked.bind(i64::from(limit)).bind(i64::from(offset)).fetch_all(&self.pool).await?)
+    }
+
+    async fn aggregated(&self, stretch: Stretch, width: BucketWidth) -> Result<Vec<Bucket>, ReadingsFault> {
+        let (_, kept_from) = last_arrival_and_kept_from(&self.pool).await?;
+        let parts = Parts::in_buckets(&stretch, width, kept_from);
+        let asked = query_as(AGGREGATED).bind(stretch.device).bind(parts.from).bind(parts.hours);
+        let asked = asked.bind(parts.after).bind(parts.until).bind(width.micros());
+        let found: Vec<BucketRow> = asked.fetch_all(&self.pool).await?;
+        found.into_iter().map(rows::bucket).collect()
+    }
+
+    async fn summary(&self, stretch: Stretch, gap_max: TimeDelta) -> Result<Option<Summary>, ReadingsFault> {
+        let (_, kept_from) = last_arrival_and_kept_from(&self.pool).await?;
+        let parts = Parts::of(&stretch, kept_from);
+        let asked = query_as(SUMMARY).bind(stretch.device).bind(parts.from).bind(parts.hours);
+        let asked = asked.bind(parts.after).bind(parts.until).bind(kept_from);
+        let Some(sums) = asked.fetch_optional(&self.pool).await? else { return Ok(None) };
+        let sums: SummaryRow = sums;
+        let asked = query_scalar(CHARGING).bind(stretch.device).bind(parts.from.max(kept_from)).bind(parts.until);
+        rows::summary(sums, asked.bind(micros(gap_max)).fetch_one(&self.pool).await?).map(Some)
+    }
+
+    async fn arrived_after(&self, arrival: u64, limit: u32) -> Result<Vec<StoredReading>, ReadingsFault> {
+        stored(query_as(ARRIVED).bind(bigint(arrival)).bind(i64::from(limit)).fetch_all(&self.pool).await?)
+    }
+
+    async fn last_arrival(&self) -> Result<u64, ReadingsFault> {
+        Ok(number(last_arrival_and_kept_from(&self.pool).await?.0))
+    }
+
+    async fn grown(&self, arrival: u64) {
+        super::grown(&self.head, arrival).await;
+    }
+
+    async fn drop_before(&self, moment: DateTime<Utc>) -> Result<u64, ReadingsFault> {
+        dropping::drop_before(self, moment).await
+    }
+
+    async fn forget(&self, device: Uuid) -> Result<(), ReadingsFault> {
+        for statement in FORGET {
+            query(statement).bind(device).execute(&self.pool).await?;
         }
-    });
-    Ok((kept.collect(), number(last)))
-}
-
-/// Inserts what is new, and answers the arrivals of that.
-async fn insert(connection: &mut PgConnection, reports: &[&Report], base: i64) -> sqlx::Result<Vec<i64>> {
-    fn column<T>(reports: &[&Report], value: impl Fn(&Report) -> T) -> Vec<T> {
-        reports.iter().map(|report| value(report)).collect()
+        Ok(())
     }
-    sqlx::query_scalar(INSERT)
-        .bind(column(reports, |report| report.reading.device))
-        .bind(column(reports, |report| report.reading.recorded_at.timestamp_micros()))
-        .bind(column(reports, |report| i32::from(report.reading.level)))
-        .bind(column(reports, |report| report.reading.is_charging))
-        .bind(column(reports, |report| place(report.reading.power_saving)))
-        .bind(column(reports, |report| report.reading.temperature))
-        .bind(column(reports, |report| report.reading.voltage))
-        .bind(column(reports, |report| report.received_at.timestamp_micros()))
-        .bind(base)
-        .bind(i32::from(LOW_LEVEL))
-        .fetch_all(connection)
-        .await
 }
 
-/// The readings that are kept instead of those that are not new, by device and time.
-async fn firsts(
-    connection: &mut PgConnection,
-    reports: &[&Report],
-    new: &[i64],
-    base: i64,
-) -> Result<HashMap<(Uuid, i64), StoredReading>, ReadingsFault> {
-    if new.len() == reports.len() {
-        return Ok(HashMap::new());
+#[async_trait]
+impl Tables for PostgresReadings {
+    async fn keep_from(&self, hour: i64) -> Result<(), ReadingsFault> {
+        query(KEEP_FROM).bind(hour).execute(&self.pool).await?;
+        Ok(())
     }
-    let new: std::collections::HashSet<i64> = new.iter().copied().collect();
-    let known = (base + 1..).zip(reports).filter(|(arrival, _)| !new.contains(arrival));
-    let (devices, times): (Vec<Uuid>, Vec<i64>) =
-        known.map(|(_, report)| (report.reading.device, report.reading.recorded_at.timestamp_micros())).unzip();
-    let rows: Vec<ReadingRow> = sqlx::query_as(FIRST).bind(devices).bind(times).fetch_all(connection).await?;
-    rows.into_iter().map(|row| Ok(((row.0, row.1), stored(row)?))).collect()
-}
 
-/// What came of the report of each job.
-fn shared_out(batch: &[Job], kept: Vec<(StoredReading, bool)>) -> Vec<Accepted> {
-    let mut kept = kept.into_iter();
-    let of_job = |job: &Job| {
-        let (kept, new): (Vec<_>, Vec<_>) = kept.by_ref().take(job.reports.len()).unzip();
-        Accepted { kept, new: new.into_iter().filter(|new| *new).count() }
-    };
-    batch.iter().map(of_job).collect()
+    async fn devices_after(&self, device: Uuid, limit: u32) -> Result<Vec<Uuid>, ReadingsFault> {
+        Ok(query_scalar(DEVICES).bind(device).bind(i64::from(limit)).fetch_all(&self.pool).await?)
+    }
+
+    async fn drop_some(&self, device: Uuid, hour: i64) -> Result<u64, ReadingsFault> {
+        let dropped: Vec<i64> = query_scalar(DROP).bind(device).bind(hour).fetch_all(&self.pool).await?;
+        Ok(dropped.len() as u64)
+    }
 }

@@ -1,10 +1,10 @@
 //! Readings as they stand in the tables: times in microseconds since 1970, ways of saving power by their place.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::devices::reading::{BatteryReading, PowerSaving};
 use uuid::Uuid;
 
-use super::{Bucket, Levels, ReadingsFault, StoredReading};
+use super::{Bucket, Levels, ReadingsFault, StoredReading, Summary};
 
 pub(super) const HOUR: i64 = 3_600_000_000;
 
@@ -33,12 +33,24 @@ pub(super) fn bucket((start, readings, sum, min, max): BucketRow) -> Result<Buck
     Ok(Bucket { start: time(start)?, levels: levels(readings, sum, min, max)? })
 }
 
-pub(super) fn levels(readings: i64, sum: i64, min: i32, max: i32) -> Result<Levels, ReadingsFault> {
+/// The sums, and the microseconds of charging that the readings themselves show.
+pub(super) fn summary(sums: SummaryRow, charging: i64) -> Result<Summary, ReadingsFault> {
+    let (readings, sum, min, max, low, estimated) = sums;
+    let charging = TimeDelta::microseconds(charging + estimated);
+    Ok(Summary { levels: levels(readings, sum, min, max)?, low: number(low), charging })
+}
+
+fn levels(readings: i64, sum: i64, min: i32, max: i32) -> Result<Levels, ReadingsFault> {
     Ok(Levels { readings: number(readings), sum: number(sum), min: percent(min)?, max: percent(max)? })
 }
 
 pub(super) fn time(micros: i64) -> Result<DateTime<Utc>, ReadingsFault> {
     DateTime::from_timestamp_micros(micros).ok_or_else(|| ReadingsFault("a stored time is out of range".to_owned()))
+}
+
+/// A length of time as it stands in the tables.
+pub(super) fn micros(span: TimeDelta) -> i64 {
+    span.num_microseconds().unwrap_or(i64::MAX)
 }
 
 /// A number that is never negative.
