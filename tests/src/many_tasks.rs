@@ -28,7 +28,7 @@ fn statements(engine: Engine, user: UserId, count: u64) -> [String; 3] {
     let created_at = changed_at.replace("changed", "n");
     let (tenant, lists) = (TenantId::DEFAULT, lists(user));
     let tasks = format!(
-        "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count}), \
+        "WITH RECURSIVE numbers(n) AS (SELECT CAST(1 AS bigint) UNION ALL SELECT n + 1 FROM numbers WHERE n < {count}), \
          lists(status, task_type, of_user, of_status, of_type, of_status_and_type) AS (VALUES {lists}), \
          places AS (SELECT n, (n * 7919) % 1000003 AS changed, \
          CASE WHEN n % 1000 = 0 THEN 'running' WHEN n % 1000 = 1 THEN 'pending' WHEN n % 10 = 0 THEN 'failed' \

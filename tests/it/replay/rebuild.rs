@@ -29,7 +29,7 @@ async fn a_rebuild_heals_what_was_changed(engine: Engine) {
     redeem(&user, &codes[0]).await;
     caught_up(&server).await;
     tamper(&server, "UPDATE recharge_codes_v1 SET used_count = 7").await;
-    tamper(&server, "DELETE FROM recharge_records_v1").await;
+    tamper(&server, "DELETE FROM recharge_records_v2").await;
     assert!(!verified(&server).await.equal);
     let only = rebuilt(&server, Some("recharge_codes")).await;
     assert_eq!((only.len(), only[0].rows, only[0].events), (1, 5, 6));

@@ -40,7 +40,7 @@ async fn missing_and_surplus_rows_are_found() {
     let codes = issue(&server, 1).await;
     redeem(&server.user(Surface::Owl), &codes[0]).await;
     caught_up(&server).await;
-    tamper(&server, "UPDATE recharge_records_v1 SET id = 'another'").await;
+    tamper(&server, "UPDATE recharge_records_v2 SET position = position - 1").await;
     let found = verified(&server).await;
     let findings: Vec<_> = of(&found, "recharge_records").differences.iter().map(|row| row.finding).collect();
     assert_eq!(findings, [Finding::Surplus, Finding::Missing]);
