@@ -14,11 +14,16 @@ use api::server::Running;
 use clap::{Parser, Subcommand};
 use commands::Clock;
 use domain::trading::candle::{BadSymbol, UnknownTimeframe};
+use mimalloc::MiMalloc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+/// What one thread allocated is mostly freed by another here, which the C library's allocator pays for with locks.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// A subcommand about history came to no result: 1 would mean that something was found.
 const TROUBLE: u8 = 2;

@@ -21,7 +21,12 @@ mod stores;
 mod table;
 mod wallets;
 
+use mimalloc::MiMalloc;
 use settings::Settings;
+
+/// The allocator that the server runs with.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() {
     let settings = Settings::of_this_run();
