@@ -85,7 +85,7 @@ impl From<Line> for SystemLineOut {
     params(("page" = Option<u64>, Query), ("page_size" = Option<u64>, Query), ("level" = Option<String>, Query),
         ("start_date" = Option<String>, Query, description = "A day, or a time with offset"),
         ("end_date" = Option<String>, Query, description = "A day (included), or a time with offset"),
-        ("search" = Option<String>, Query, description = "Words that all stand in the line, or begin so")),
+        ("search" = Option<String>, Query, description = "Words that all stand in the line, or begin so; the newest 1,000 matches are shown")),
     responses((status = 200, body = ListEnvelope<SystemLineOut>)))]
 async fn list_system_lines(
     State(app): State<App>,
@@ -158,7 +158,7 @@ impl ActionOut {
     params(("page" = Option<u64>, Query), ("page_size" = Option<u64>, Query), ("user_id" = Option<Uuid>, Query),
         ("start_date" = Option<String>, Query, description = "A day, or a time with offset"),
         ("end_date" = Option<String>, Query, description = "A day (included), or a time with offset"),
-        ("search" = Option<String>, Query, description = "Words of the action's name")),
+        ("search" = Option<String>, Query, description = "Words of the action's name; the newest 1,000 matches are shown")),
     responses((status = 200, body = ListEnvelope<ActionOut>)))]
 async fn list_user_actions(
     State(app): State<App>,
