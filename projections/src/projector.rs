@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::event::{DecodeError, Recorded};
+use sea_orm::sea_query::IndexCreateStatement;
 use sea_orm::{
     ColumnTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityName, EntityTrait, IdenStatic,
     Iterable, ModelTrait, PaginatorTrait, PrimaryKeyToColumn, QueryFilter, QueryOrder, QuerySelect, Schema, Select,
-    Statement,
+    Statement, Value,
 };
 
 use crate::difference::{self, Comparison};
@@ -63,10 +64,14 @@ pub type ShownRow = Vec<(String, serde_json::Value)>;
 /// The projector of projection `P`.
 pub struct Projector<P: Projection> {
     shape: Arc<Shape>,
+    /// The columns that indexes are over.
+    indexed: Vec<ColumnOf<P>>,
     rows: Rows<P::Key, P::Row>,
     /// What was decoded and waits to be folded.
     batch: Vec<Decoded<P>>,
 }
+
+type ColumnOf<P> = <<P as Projection>::Entity as EntityTrait>::Column;
 
 /// An event as `P` reads it, the rows it touches, and its place in the batch.
 struct Decoded<P: Projection> {
@@ -79,9 +84,16 @@ impl<P: Projection> Projector<P> {
     /// A projector with nothing in memory.
     pub fn boxed() -> Box<dyn AnyProjector> {
         debug_assert_eq!(P::Entity::default().table_name(), P::TABLE, "the table of {} has another name", P::NAME);
-        let columns = <P::Entity as EntityTrait>::Column::iter().map(|column| column.as_str().to_owned()).collect();
-        let shape = Shape { table: P::TABLE, key: key_column::<P>().as_str().to_owned(), columns };
-        Box::new(Self { shape: Arc::new(shape), rows: Rows::new(), batch: Vec::new() })
+        let columns: Vec<String> = ColumnOf::<P>::iter().map(|column| column.as_str().to_owned()).collect();
+        let key = key_column::<P>().as_str().to_owned();
+        let over = indexes::<P>(DbBackend::Sqlite);
+        let over: Vec<String> = over.iter().flat_map(|index| index.get_index_spec().get_column_names()).collect();
+        let indexed: Vec<_> =
+            ColumnOf::<P>::iter().filter(|column| over.iter().any(|o| o == column.as_str())).collect();
+        let plain = |column: &String| *column != key && !over.contains(column);
+        let plain = columns.iter().enumerate().filter(|(_, column)| plain(column)).map(|(place, _)| place).collect();
+        let shape = Arc::new(Shape { table: P::TABLE, key, columns, plain });
+        Box::new(Self { shape, indexed, rows: Rows::new(), batch: Vec::new() })
     }
 
     /// Reads the rows that the batch touches and that are not in memory.
@@ -107,6 +119,16 @@ fn select<P: Projection>(keys: &[P::Key]) -> Select<P::Entity> {
     let size = KEYS_PER_SELECT.into_iter().find(|size| *size >= keys.len()).unwrap_or(keys.len());
     let filling = keys.last().into_iter().cycle().take(size - keys.len());
     P::Entity::find().filter(key_column::<P>().is_in(keys.iter().chain(filling).cloned()))
+}
+
+fn indexes<P: Projection>(backend: DbBackend) -> Vec<IndexCreateStatement> {
+    let of_columns = Schema::new(backend).create_index_from_entity(P::Entity::default());
+    of_columns.into_iter().chain(P::indexes()).collect()
+}
+
+/// The values of `row` in these columns.
+fn values<P: Projection>(row: &P::Row, columns: &[ColumnOf<P>]) -> Vec<Value> {
+    columns.iter().map(|column| row.get(*column)).collect()
 }
 
 pub(crate) fn key_column<P: Projection>() -> <P::Entity as EntityTrait>::Column {
@@ -141,8 +163,7 @@ impl<P: Projection> AnyProjector for Projector<P> {
     }
 
     fn create_indexes(&self, backend: DbBackend) -> Vec<Statement> {
-        let of_columns = Schema::new(backend).create_index_from_entity(P::Entity::default());
-        of_columns.into_iter().chain(P::indexes()).map(|mut index| backend.build(index.if_not_exists())).collect()
+        indexes::<P>(backend).into_iter().map(|mut index| backend.build(index.if_not_exists())).collect()
     }
 
     fn decode(&mut self, events: &[&Recorded]) -> Result<(), DecodeError> {
@@ -162,7 +183,8 @@ impl<P: Projection> AnyProjector for Projector<P> {
         }
         for Decoded { event, keys, place } in self.batch.drain(..) {
             for key in keys {
-                self.rows.change(&key, |row| P::fold(row, &key, &event, events[place]));
+                let fold = |row| P::fold(row, &key, &event, events[place]);
+                self.rows.change(&key, |row| values::<P>(row, &self.indexed), fold);
             }
         }
         Ok(())
@@ -173,16 +195,20 @@ impl<P: Projection> AnyProjector for Projector<P> {
     }
 
     fn changes(&mut self) -> Changes {
-        let mut rows = Vec::with_capacity(self.rows.unwritten() * self.shape.columns.len());
-        let mut removed = Vec::new();
-        self.rows.written(|key, row| match row {
-            Some(row) => rows.extend(<P::Entity as EntityTrait>::Column::iter().map(|column| row.get(column))),
+        let (mut rows, mut updated, mut removed) = (Vec::new(), Vec::new(), Vec::new());
+        self.rows.written(|key, touched| match &touched.row {
             None => removed.push(key.clone().into()),
+            Some(row) => {
+                let as_indexed =
+                    touched.stored.as_ref().is_some_and(|stored| *stored == values::<P>(row, &self.indexed));
+                let rows = if as_indexed { &mut updated } else { &mut rows };
+                rows.extend(ColumnOf::<P>::iter().map(|column| row.get(column)));
+            }
         });
         if P::APPENDS {
             self.rows = Rows::new();
         }
-        Changes { shape: Arc::clone(&self.shape), rows, removed }
+        Changes { shape: Arc::clone(&self.shape), rows, updated, removed }
     }
 
     fn forget(&mut self) {
@@ -202,9 +228,7 @@ impl<P: Projection> AnyProjector for Projector<P> {
     async fn rows(&self, db: &DatabaseConnection, offset: u64, limit: u64) -> Result<Vec<ShownRow>, DbErr> {
         let rows = P::Entity::find().order_by_asc(key_column::<P>()).offset(offset).limit(limit).all(db).await?;
         let columns = |row: &P::Row| {
-            <P::Entity as EntityTrait>::Column::iter()
-                .map(|column| (column.as_str().to_owned(), shown::json(&row.get(column))))
-                .collect()
+            ColumnOf::<P>::iter().map(|column| (column.as_str().to_owned(), shown::json(&row.get(column)))).collect()
         };
         Ok(rows.iter().map(columns).collect())
     }

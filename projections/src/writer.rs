@@ -26,6 +26,8 @@ pub struct Shape {
     pub key: String,
     /// All columns.
     pub columns: Vec<String>,
+    /// The places in `columns` of those that are neither the key nor in an index.
+    pub plain: Vec<usize>,
 }
 
 impl Shape {
@@ -47,6 +49,9 @@ pub struct Changes {
     pub shape: Arc<Shape>,
     /// Row after row, as many values each as there are columns.
     pub rows: Vec<Value>,
+    /// The same for rows that are there, with the same values in all columns that are in an index: these need not be
+    /// written again, nor the indexes.
+    pub updated: Vec<Value>,
     /// Keys of rows to be removed.
     pub removed: Vec<Value>,
 }

@@ -43,7 +43,9 @@ async fn advance(txn: &mut PgTransaction<'_>, moves: &[Move]) -> Result<(), Proj
 }
 
 async fn change(txn: &mut PgTransaction<'_>, changes: Changes) -> Result<(), sqlx::Error> {
-    let Changes { shape, rows, removed } = changes;
+    // An update that changes no indexed value spares the indexes by itself here.
+    let Changes { shape, mut rows, updated, removed } = changes;
+    rows.extend(updated);
     let width = shape.columns.len();
     for rows in rows.chunks(width * ROWS_PER_STATEMENT) {
         let statement = upsert(&shape, &rows[..width]);

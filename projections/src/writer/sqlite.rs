@@ -33,7 +33,7 @@ pub(super) fn open(path: &Path, protection: Protection) -> rusqlite::Result<Conn
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     connection.execute_batch(match protection {
         Protection::Kept => {
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 4000; \
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 16000; \
              PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -16000;"
         }
         Protection::Disposable => "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -32000;",
@@ -60,11 +60,22 @@ fn advance(txn: &Transaction<'_>, Move { table, since, to }: &Move) -> rusqlite:
     Ok(advance.execute((table, since, to.generation, position, events, to.tally.hex()))? == 1)
 }
 
-fn change(txn: &Transaction<'_>, Changes { shape, rows, removed }: &Changes) -> rusqlite::Result<()> {
+fn change(txn: &Transaction<'_>, Changes { shape, rows, updated, removed }: &Changes) -> rusqlite::Result<()> {
     if !rows.is_empty() {
         let mut upsert = txn.prepare_cached(&upsert(shape))?;
         for row in rows.chunks_exact(shape.columns.len()) {
             upsert.execute(params_from_iter(row.iter().map(Bound)))?;
+        }
+    }
+    if !updated.is_empty() && !shape.plain.is_empty() {
+        let mut update = txn.prepare_cached(&update(shape))?;
+        let key = shape.columns.iter().position(|column| *column == shape.key);
+        for row in updated.chunks_exact(shape.columns.len()) {
+            let values = shape.plain.iter().copied().chain(key).map(|place| Bound(&row[place]));
+            match update.execute(params_from_iter(values))? {
+                1 => {}
+                others => return Err(rusqlite::Error::StatementChangedRows(others)),
+            }
         }
     }
     if !removed.is_empty() {
@@ -79,6 +90,12 @@ fn change(txn: &Transaction<'_>, Changes { shape, rows, removed }: &Changes) -> 
 fn upsert(shape: &Shape) -> String {
     let places = vec!["?"; shape.columns.len()].join(", ");
     format!("INSERT INTO \"{}\" ({}) VALUES ({places}) {}", shape.table, shape.columns(), shape.on_conflict())
+}
+
+fn update(shape: &Shape) -> String {
+    let set =
+        shape.plain.iter().map(|place| format!("\"{}\" = ?", shape.columns[*place])).collect::<Vec<_>>().join(", ");
+    format!("UPDATE \"{}\" SET {set} WHERE \"{}\" = ?", shape.table, shape.key)
 }
 
 /// A value as sqlx binds it, because it is sqlx that reads it back.
