@@ -146,7 +146,7 @@ async fn assembled(config: Config, clock: Clock, storage: &Storage) -> Result<(A
     let head = head.map_err(|error| StartError::because("the log does not answer", &error))?;
     let processes = ProcessRunner::new(Arc::clone(&bus), processes::all());
     let app = Arc::new(Server {
-        readers: Readers::new(projections.position(), processes.handled()),
+        readers: Readers::new(projections.position(), projections.wanted(), processes.handled()),
         statuses: projections.statuses(),
         models: storage.models.clone(),
         past: PastLists::default(),

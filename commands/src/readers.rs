@@ -28,13 +28,18 @@ pub struct NotYet {
 #[derive(Clone)]
 pub struct Readers {
     projections: Arc<Reached<u64>>,
+    wanted: watch::Sender<u64>,
     processes: Arc<Reached<Handled>>,
 }
 
 impl Readers {
-    /// Waits for these.
-    pub fn new(projections: watch::Receiver<u64>, processes: watch::Receiver<Handled>) -> Self {
-        Self { projections: Reached::of(projections), processes: Reached::of(processes) }
+    /// Waits for these, and tells the projections by `wanted` which position an answer waits for.
+    pub fn new(
+        projections: watch::Receiver<u64>,
+        wanted: watch::Sender<u64>,
+        processes: watch::Receiver<Handled>,
+    ) -> Self {
+        Self { projections: Reached::of(projections), wanted, processes: Reached::of(processes) }
     }
 
     /// Returns when the process managers have handled everything up to `position`, and the projections show it and
@@ -51,6 +56,7 @@ impl Readers {
     /// # Errors
     /// [`NotYet`] after five seconds.
     pub async fn projected(&self, position: u64) -> Result<(), NotYet> {
+        // Nobody is hurried: the position may be any number that a client thought of.
         let waited = tokio::time::timeout(WAIT_MAX, self.projections.wait(position)).await;
         waited.map_err(|_| NotYet { position })
     }
@@ -76,7 +82,17 @@ impl Readers {
             }
             position = caused;
         }
+        self.hurry(position);
         self.projections.wait(position).await;
         position
+    }
+
+    /// Tells the projections not to let events gather before they have reached `position`.
+    fn hurry(&self, position: u64) {
+        self.wanted.send_if_modified(|wanted| {
+            let higher = position > *wanted;
+            *wanted = position.max(*wanted);
+            higher
+        });
     }
 }

@@ -19,6 +19,8 @@ const PAUSE_AFTER_FAULT: Duration = Duration::from_millis(250);
 /// How late the checkpoints of projections that have nothing to fold may be written. Servers that do not lead wait for
 /// them; a batch that wrote them all would mostly write those.
 const IDLE_WRITTEN_WITHIN: Duration = Duration::from_millis(20);
+/// How long events gather for one batch while nobody waits for them: it costs nearly the same for a few as for many.
+const GATHERED_WITHIN: Duration = Duration::from_millis(10);
 /// The pause of an idle leader only bounds how late a lost leadership is noticed.
 const IDLE: Duration = Duration::from_secs(1);
 /// How often a server that does not lead looks where the leader's projections are.
@@ -58,6 +60,8 @@ pub struct Runner {
     /// When all checkpoints were last written.
     settled: Instant,
     position: watch::Sender<u64>,
+    /// The highest position that somebody waits for.
+    wanted: watch::Sender<u64>,
     statuses: watch::Sender<Arc<Statuses>>,
 }
 
@@ -68,13 +72,25 @@ impl Runner {
             .into_iter()
             .map(|projector| Running { projector, checkpoint: Checkpoint::default(), written: 0, halted: None })
             .collect();
-        let (position, statuses) = (watch::Sender::new(0), watch::Sender::new(Arc::default()));
-        Self { log, tables: models.tables(), running, settled: Instant::now(), position, statuses }
+        Self {
+            log,
+            tables: models.tables(),
+            running,
+            settled: Instant::now(),
+            position: watch::Sender::new(0),
+            wanted: watch::Sender::new(0),
+            statuses: watch::Sender::new(Arc::default()),
+        }
     }
 
     /// The position that every projection has reached.
     pub fn position(&self) -> watch::Receiver<u64> {
         self.position.subscribe()
+    }
+
+    /// Where to say that somebody waits for a position: until then, events may gather for a moment.
+    pub fn wanted(&self) -> watch::Sender<u64> {
+        self.wanted.clone()
     }
 
     /// The state of every projection.
@@ -117,7 +133,9 @@ impl Runner {
     async fn lead(&mut self, leading: &watch::Receiver<bool>) -> Result<(), ProjectionError> {
         self.load_checkpoints().await?;
         while *leading.borrow() {
-            if !self.step().await? {
+            if self.step().await? {
+                self.gather().await;
+            } else {
                 let pause = if self.running.iter().any(Running::is_late) { IDLE_WRITTEN_WITHIN } else { IDLE };
                 if tokio::time::timeout(pause, self.log.grown(self.reached())).await.is_err() {
                     self.settle().await?;
@@ -125,6 +143,12 @@ impl Runner {
             }
         }
         Ok(())
+    }
+
+    /// Lets the next events gather, until somebody waits for one.
+    async fn gather(&self) {
+        let (mut wanted, reached) = (self.wanted.subscribe(), self.reached());
+        let _ = tokio::time::timeout(GATHERED_WITHIN, wanted.wait_for(|wanted| *wanted > reached)).await;
     }
 
     async fn follow(&mut self, leading: &watch::Receiver<bool>) -> Result<(), ProjectionError> {
