@@ -16,30 +16,15 @@ pub mod settle_hold_when_run_of_task_ends;
 pub mod switch_miner_on_confirmed_command;
 pub mod tell_miners_of_curtailment;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+mod runner;
 
 use async_trait::async_trait;
 use domain::event::{DecodeError, Recorded};
-use domain::log::{Log, LogError};
-use futures::{StreamExt, stream};
-use tokio::sync::watch;
+use domain::log::LogError;
 
 use crate::bus::{CommandBus, CommandError};
-use crate::readers::{Caused, Handled};
 
-const READER: &str = "processes";
-/// Where servers that do not lead find out what the processes produced.
-const PRODUCED: &str = "processes.produced";
-const EVENTS_PER_PAGE: usize = 1_000;
-/// Streams whose events are handled at the same time.
-const STREAMS_AT_ONCE: usize = 256;
-const PAUSE_AFTER_FAULT: Duration = Duration::from_millis(100);
-const KEEP_INTERVAL: Duration = Duration::from_millis(50);
-/// How often a server that does not lead looks how far the leader has come.
-const FOLLOW_INTERVAL: Duration = Duration::from_millis(20);
-const IDLE: Duration = Duration::from_secs(1);
+pub use runner::ProcessRunner;
 
 /// A process manager.
 #[async_trait]
@@ -102,170 +87,4 @@ pub fn all() -> Vec<Box<dyn Process>> {
         Box::new(notify_owner_of_alert::NotifyOwnerOfAlert),
         Box::new(close_alerts_of_deleted_device::CloseAlertsOfDeletedDevice),
     ]
-}
-
-/// Runs all process managers of this server.
-pub struct ProcessRunner {
-    bus: Arc<CommandBus>,
-    processes: Vec<Box<dyn Process>>,
-    consumed: Vec<&'static str>,
-    handled: watch::Sender<Handled>,
-    kept: Kept,
-}
-
-/// What the log was told last of how far the process managers have come.
-struct Kept {
-    through: u64,
-    produced: u64,
-    at: Instant,
-}
-
-impl ProcessRunner {
-    /// A runner for `processes`, whose commands go to `bus`.
-    pub fn new(bus: Arc<CommandBus>, processes: Vec<Box<dyn Process>>) -> Self {
-        let mut consumed: Vec<&str> = processes.iter().flat_map(|process| process.consumes().iter().copied()).collect();
-        consumed.sort_unstable();
-        consumed.dedup();
-        let handled = watch::Sender::new(Handled::default());
-        let kept = Kept { through: 0, produced: 0, at: Instant::now() };
-        Self { bus, processes, consumed, handled, kept }
-    }
-
-    /// How far the process managers have come.
-    pub fn handled(&self) -> watch::Receiver<Handled> {
-        self.handled.subscribe()
-    }
-
-    /// Follows the log for ever. Handles events while `leading`; otherwise watches how far the leader has come.
-    pub async fn run(mut self, mut leading: watch::Receiver<bool>) {
-        loop {
-            let outcome =
-                if *leading.borrow_and_update() { self.lead(&leading).await } else { self.follow(&leading).await };
-            if let Err(error) = outcome {
-                tracing::warn!(%error, "process managers pause");
-                tokio::time::sleep(PAUSE_AFTER_FAULT).await;
-            }
-        }
-    }
-
-    async fn lead(&mut self, leading: &watch::Receiver<bool>) -> Result<(), LogError> {
-        let log = Arc::clone(self.bus.log());
-        let through = log.reader_position(READER).await?;
-        let produced = log.head().await?;
-        self.kept = Kept { through, produced, at: Instant::now() };
-        self.handled.send_replace(Handled::new(through, produced));
-        while *leading.borrow() {
-            let from = self.handled.borrow().through;
-            if self.step(&log, from).await? == from {
-                self.keep(&log).await?;
-                let _ = tokio::time::timeout(IDLE, log.grown(from)).await;
-            } else if self.kept.at.elapsed() > KEEP_INTERVAL {
-                self.keep(&log).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn follow(&mut self, leading: &watch::Receiver<bool>) -> Result<(), LogError> {
-        let log = Arc::clone(self.bus.log());
-        while !*leading.borrow() {
-            // In this order: what was produced belongs to at least what was handled.
-            let through = log.reader_position(READER).await?;
-            let produced = log.reader_position(PRODUCED).await?;
-            self.handled.send_if_modified(|handled| {
-                let moved = (handled.through, handled.produced) != (through, produced);
-                if moved && through >= handled.through {
-                    // Which of it came of what, the leader does not tell.
-                    handled.advance(through, Caused { by_requests: produced, by_processes: produced });
-                } else if moved {
-                    *handled = Handled::new(through, produced);
-                }
-                moved
-            });
-            tokio::time::sleep(FOLLOW_INTERVAL).await;
-        }
-        Ok(())
-    }
-
-    /// Handles one page; answers how far that came.
-    async fn step(&mut self, log: &Arc<dyn Log>, from: u64) -> Result<u64, LogError> {
-        let page = log.read_all(from, &self.consumed, EVENTS_PER_PAGE).await?;
-        let mut streams: BTreeMap<_, Vec<Recorded>> = BTreeMap::new();
-        for event in page.events {
-            let stream = (Arc::clone(&event.aggregate_type), event.aggregate_id.clone());
-            streams.entry(stream).or_default().push(event);
-        }
-        let handling = streams.into_values().map(|events| self.handle(events));
-        let handled = stream::iter(handling).buffer_unordered(STREAMS_AT_ONCE);
-        let caused = handled.fold(Caused::default(), async |a: Caused, b| a.max(b)).await;
-        self.handled.send_modify(|handled| handled.advance(page.through, caused));
-        Ok(page.through)
-    }
-
-    /// Handles the events of one stream in order.
-    async fn handle(&self, events: Vec<Recorded>) -> Caused {
-        let mut caused = Caused::default();
-        for event in &events {
-            for process in self.processes.iter().filter(|process| process.consumes().contains(&&*event.aggregate_type))
-            {
-                if let Some(produced) = self.react(process.as_ref(), event).await {
-                    caused = caused.max(caused_by(event, produced));
-                }
-            }
-        }
-        caused
-    }
-
-    async fn react(&self, process: &dyn Process, event: &Recorded) -> Option<u64> {
-        loop {
-            match process.react(&self.bus, event).await {
-                Ok(produced) => return produced,
-                Err(ProcessError::Refused(reason)) => {
-                    tracing::error!(
-                        process = process.name(),
-                        position = event.position,
-                        reason,
-                        "a process was refused"
-                    );
-                    metrics::counter!("corelog_process_refusals_total", "process" => process.name()).increment(1);
-                    return None;
-                }
-                Err(ProcessError::Retry(reason)) => {
-                    tracing::warn!(
-                        process = process.name(),
-                        position = event.position,
-                        reason,
-                        "a process tries again"
-                    );
-                    tokio::time::sleep(PAUSE_AFTER_FAULT).await;
-                }
-            }
-        }
-    }
-
-    async fn keep(&mut self, log: &Arc<dyn Log>) -> Result<(), LogError> {
-        let (through, produced) = {
-            let handled = self.handled.borrow();
-            (handled.through, handled.produced)
-        };
-        if produced > self.kept.produced {
-            log.keep_reader_position(PRODUCED, produced).await?;
-        }
-        if through > self.kept.through {
-            log.keep_reader_position(READER, through).await?;
-        }
-        self.kept = Kept { through, produced, at: Instant::now() };
-        Ok(())
-    }
-}
-
-/// That handling `event` caused what stands at `produced`. An event that does not say where it comes from may come from
-/// anywhere.
-fn caused_by(event: &Recorded, produced: u64) -> Caused {
-    let (by_requests, by_processes) = match event.metadata() {
-        Ok(metadata) if metadata.causation_id.is_none() => (produced, 0),
-        Ok(_) => (0, produced),
-        Err(_) => (produced, produced),
-    };
-    Caused { by_requests, by_processes }
 }
