@@ -19,13 +19,15 @@ const AMOUNT: i64 = 10;
 const CLIENTS: usize = 64;
 
 pub(crate) fn section(settings: &Settings) -> String {
-    build_program();
     let mut table = Table::new(
         "Redeeming a code, over HTTP and in process",
         &["what", "log", "clients", "requests/s", "p50", "p99", "to the same in process"],
     );
-    let bare = repeated(settings, || over_http::bare_answers(CLIENTS, settings.requests));
-    row(&mut table, "a bare axum JSON answer, same generator", "none", CLIENTS, bare, None);
+    if !settings.in_process {
+        build_program();
+        let bare = repeated(settings, || over_http::bare_answers(CLIENTS, settings.requests));
+        row(&mut table, "a bare axum JSON answer, same generator", "none", CLIENTS, bare, None);
+    }
     for (option, engine) in [("http.sqlite", Engine::Sqlite), ("http.postgres", Engine::Postgres)] {
         if settings.wants(option) {
             rows_of(engine, settings, &mut table);
@@ -36,14 +38,21 @@ pub(crate) fn section(settings: &Settings) -> String {
 
 fn rows_of(engine: Engine, settings: &Settings, table: &mut Table) {
     let log = stores::name(engine);
-    for (clients, requests) in [(1, settings.requests / 10), (CLIENTS, settings.requests)] {
+    for clients in settings.clients(&[1, CLIENTS]) {
+        let requests = if clients == CLIENTS { settings.requests } else { settings.requests / 10 };
         let (mut inside, mut outside) = (Vec::new(), Vec::new());
         for _ in 0..settings.runs {
             inside.push(runtime().block_on(in_process::redemptions(engine, clients, requests)));
-            outside.push(over_http::redemptions(engine, clients, requests));
+            if !settings.in_process {
+                outside.push(over_http::redemptions(engine, clients, requests));
+            }
         }
-        let (inside, outside) = (Load::median(&inside), Load::median(&outside));
+        let inside = Load::median(&inside);
         row(table, "redeem, in process", log, clients, inside, None);
+        if outside.is_empty() {
+            continue;
+        }
+        let outside = Load::median(&outside);
         row(table, "POST /api/recharge/redeem", log, clients, outside, Some(inside));
         if clients == CLIENTS {
             aims(&settings.aims, engine, inside, outside);

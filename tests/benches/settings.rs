@@ -12,6 +12,8 @@ pub(crate) struct Settings {
     pub(crate) lasting: Duration,
     /// The only number of clients that is wanted, for a profile of it.
     clients: Option<usize>,
+    /// Whether what runs as a process of its own is left out, for a profile of the rest.
+    pub(crate) in_process: bool,
     /// Events of the big log.
     pub(crate) events: u64,
     /// Requests of one load over HTTP.
@@ -32,6 +34,7 @@ impl Settings {
             runs: value("--runs").map_or(if quick { 1 } else { 5 }, |runs| runs.parse().unwrap()),
             lasting: Duration::from_secs(value("--seconds").map_or(if quick { 1 } else { 4 }, |s| s.parse().unwrap())),
             clients: value("--clients").map(|clients| clients.parse().unwrap()),
+            in_process: arguments.iter().any(|argument| argument == "--in-process"),
             events: if quick { 100_000 } else { 1_000_000 },
             requests: if quick { 5_000 } else { 40_000 },
             rows: if quick { 100_000 } else { 1_000_000 },

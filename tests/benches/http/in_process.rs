@@ -8,10 +8,10 @@ use api::config::Config;
 use api::server::Running;
 use commands::{Clock, CommandContext};
 use domain::UserId;
+use domain::billing::balance::Balance;
 use domain::billing::recharge_code::{RechargeCode, RechargeCodeCommand};
 use domain::metadata::{Metadata, TenantId};
 use futures::{StreamExt, stream};
-use projections::billing::balances;
 use rust_decimal::Decimal;
 use tests::engine::Engine;
 use tests::fresh_id;
@@ -63,7 +63,7 @@ async fn redeem(app: &App, code: &str, user: UserId) -> Decimal {
     let command = RechargeCodeCommand::Redeem { redemption_id: fresh_id(), by: user };
     let receipt = app.bus.execute::<RechargeCode>(code, command, &context(&user.to_string())).await.unwrap();
     app.readers.passed(receipt.position).await.unwrap();
-    balances::of(&app.models.read, TenantId::DEFAULT, user).await.unwrap()
+    app.bus.load::<Balance>(&user.to_string()).await.unwrap().0.figures.balance
 }
 
 async fn issue(app: &App, code: &str) {

@@ -18,9 +18,9 @@ use super::super::{ends, recorded, time_of_recording};
 use super::reader::kept_command;
 use super::{connect, integer, unavailable};
 
-/// Durable when committed: FULL syncs the write-ahead log in every commit. The log is copied into the file every 16
+/// Durable when committed: FULL syncs the write-ahead log in every commit. The log is copied into the file every 64
 /// MiB rather than 4, which spares the busiest pages most of their writes.
-const SET_UP: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000; \
+const SET_UP: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 16000; \
      PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -16000; PRAGMA foreign_keys = ON;";
 /// What the trigger on the table says of a stream that ends elsewhere.
 const ELSEWHERE: &str = "events are only appended: the stream does not end there";
