@@ -183,7 +183,7 @@ mod tests {
             rows.read(key, key);
             written(&mut rows);
         }
-        // The first is in the older generation, and the next that is read begins another one.
+        // The first is in the older generation, which is let go when there is one row more.
         let (known, unknown) = (0, 2 * GENERATION_ROWS_MAX);
         assert!(!rows.misses(&known));
         assert!(rows.misses(&unknown));

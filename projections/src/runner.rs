@@ -60,7 +60,7 @@ pub struct Runner {
     /// When all checkpoints were last written.
     settled: Instant,
     position: watch::Sender<u64>,
-    /// The highest position that somebody waits for.
+    /// The highest position that an answer waits for.
     wanted: watch::Sender<u64>,
     statuses: watch::Sender<Arc<Statuses>>,
 }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod command_line;
+mod many_rows;
 mod moments;
 mod rebuild;
 mod registry;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::event::Recorded;
-use domain::log::LogError;
-use tokio::sync::watch;
+use domain::log::{LogError, Page};
+use tokio::sync::{mpsc, watch};
 
 use self::pages::Pages;
 use super::{Process, ProcessError};
@@ -18,6 +18,8 @@ const READER: &str = "processes";
 /// Where servers that do not lead find out what the processes produced.
 const PRODUCED: &str = "processes.produced";
 const EVENTS_PER_PAGE: usize = 1_000;
+/// Pages that are read and wait to be handled.
+const PAGES_AHEAD: usize = 1;
 const PAUSE_AFTER_FAULT: Duration = Duration::from_millis(100);
 /// How soon the log is told how far the process managers have come. What it was not told is handled again after a crash.
 const KEPT_WITHIN: Duration = Duration::from_millis(20);
@@ -69,31 +71,44 @@ impl ProcessRunner {
         let log = self.bus.log();
         let (through, produced) = (log.reader_position(READER).await?, log.head().await?);
         self.handled.send_replace(Handled::new(through, produced));
+        let (read, pages) = mpsc::channel(PAGES_AHEAD);
+        // All at the same time: what is being handled may hold the connection that reading waits for.
         tokio::select! {
-            handled = self.handle_all(through, leading) => handled,
+            read = self.read_all(through, read) => read,
+            () = self.handle_all(pages, leading) => Ok(()),
             kept = self.keep_all(Kept { through, produced }) => kept,
         }
     }
 
-    /// Handles whatever stands after `through`, while `leading`.
-    async fn handle_all(&self, through: u64, leading: &watch::Receiver<bool>) -> Result<(), LogError> {
-        let log = self.bus.log();
-        let mut pages = Pages::after(through);
-        while *leading.borrow() {
-            if pages.have_room() {
-                let page = log.read_all(pages.read(), &self.consumed, EVENTS_PER_PAGE).await?;
-                pages.begin(page, |events| self.handle(events));
+    /// Reads whatever stands after `through`.
+    async fn read_all(&self, through: u64, pages: mpsc::Sender<Page>) -> Result<(), LogError> {
+        let (log, mut after) = (self.bus.log(), through);
+        loop {
+            let page = log.read_all(after, &self.consumed, EVENTS_PER_PAGE).await?;
+            if page.through == after {
+                log.grown(after).await;
+                continue;
             }
-            let (read, have_room) = (pages.read(), pages.have_room());
+            after = page.through;
+            if pages.send(page).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Handles what was `read`, while `leading`.
+    async fn handle_all(&self, mut read: mpsc::Receiver<Page>, leading: &watch::Receiver<bool>) {
+        let mut pages = Pages::new();
+        while *leading.borrow() {
+            let have_room = pages.have_room();
             tokio::select! {
                 Some((through, caused)) = pages.next() => {
                     self.handled.send_modify(|handled| handled.advance(through, caused));
                 }
-                () = log.grown(read), if have_room => {}
+                Some(page) = read.recv(), if have_room => pages.begin(page, |events| self.handle(events)),
                 () = tokio::time::sleep(IDLE) => {}
             }
         }
-        Ok(())
     }
 
     /// Tells the log from time to time how far the process managers have come.

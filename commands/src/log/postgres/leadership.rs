@@ -22,8 +22,8 @@ pub(super) async fn compete(address: PgConnectOptions) -> watch::Receiver<bool> 
     let (leading, receiver) = watch::channel(first.is_some());
     tokio::spawn(async move {
         let mut held = first;
-        while !leading.is_closed() {
-            tokio::time::sleep(INTERVAL).await;
+        // Whoever does not listen any more lets go at once: the next server need not wait for it.
+        while tokio::time::timeout(INTERVAL, leading.closed()).await.is_err() {
             held = match held {
                 Some(session) => keep(session).await,
                 None => try_lock(&address).await,

@@ -27,7 +27,6 @@ struct Done {
 
 /// Pages of the log, handled in their order as far as anybody can see.
 pub(super) struct Pages<'a> {
-    read: u64,
     handling: FuturesOrdered<BoxFuture<'a, Done>>,
     /// Of which events are being handled.
     busy: HashSet<Stream>,
@@ -36,14 +35,9 @@ pub(super) struct Pages<'a> {
 }
 
 impl<'a> Pages<'a> {
-    /// The pages after `position`.
-    pub(super) fn after(position: u64) -> Self {
-        Self { read: position, handling: FuturesOrdered::new(), busy: HashSet::new(), held_back: None }
-    }
-
-    /// Everything up to here has been read.
-    pub(super) fn read(&self) -> u64 {
-        self.read
+    /// None yet.
+    pub(super) fn new() -> Self {
+        Self { handling: FuturesOrdered::new(), busy: HashSet::new(), held_back: None }
     }
 
     /// Whether another page may begin.
@@ -56,10 +50,6 @@ impl<'a> Pages<'a> {
     where
         H: Future<Output = Caused> + Send + 'a,
     {
-        if page.through == self.read {
-            return;
-        }
-        self.read = page.through;
         let events = by_stream(page.events);
         let streams: Vec<Stream> = events.keys().cloned().collect();
         let handled: BoxFuture<'a, Done> = Box::pin(handled(page.through, events, handle));
@@ -114,30 +104,37 @@ where
 mod tests {
     use std::sync::Mutex;
 
-    use chrono::DateTime;
     use domain::TenantId;
+    use domain::log::{Append, Log, NewEvent};
     use tokio::sync::Semaphore;
     use uuid::Uuid;
 
     use super::*;
+    use crate::log::MemoryLog;
 
-    /// Pages of one event each; the stream of the event at position `n` is `streams[n - 1]`.
-    fn page(position: u64, stream: &str) -> Page {
-        let text: Arc<str> = "lead".into();
-        let event = Recorded {
-            position,
-            event_id: Uuid::nil(),
-            aggregate_type: text.clone(),
-            aggregate_id: stream.into(),
-            sequence: 1,
-            event_type: text.clone(),
-            event_version: 1,
-            payload: text.clone().into(),
-            tenant: TenantId::DEFAULT,
-            metadata: text.into(),
-            recorded_at: DateTime::UNIX_EPOCH,
-        };
-        Page { events: vec![event], through: position }
+    /// A page for each of `events`, which says of which stream it is and its sequence there.
+    async fn pages_of(events: &[(&str, u64)]) -> Vec<Page> {
+        let (log, mut pages) = (MemoryLog::new(), Vec::new());
+        for (after, (stream, sequence)) in (0..).zip(events) {
+            let event = NewEvent {
+                event_id: Uuid::nil(),
+                event_type: "lead.noted",
+                event_version: 1,
+                payload: "{}".to_owned(),
+            };
+            let append = Append {
+                aggregate_type: "lead",
+                aggregate_id: (*stream).to_owned(),
+                expected_sequence: sequence - 1,
+                events: vec![event],
+                tenant: TenantId::DEFAULT,
+                metadata: "{}".to_owned(),
+                key: None,
+            };
+            log.append(append).await.unwrap();
+            pages.push(log.read_all(after, &[], 1).await.unwrap());
+        }
+        pages
     }
 
     fn at(position: u64) -> Caused {
@@ -147,9 +144,9 @@ mod tests {
     #[tokio::test]
     async fn pages_are_done_in_their_order_and_handled_at_the_same_time() {
         let first_may_end = Semaphore::new(0);
-        let mut pages = Pages::after(0);
-        for (position, stream) in [(1, "a"), (2, "b")] {
-            pages.begin(page(position, stream), async |events: Vec<Recorded>| {
+        let mut pages = Pages::new();
+        for page in pages_of(&[("a", 1), ("b", 1)]).await {
+            pages.begin(page, async |events: Vec<Recorded>| {
                 let position = events[0].position;
                 if position == 1 {
                     drop(first_may_end.acquire().await);
@@ -174,10 +171,10 @@ mod tests {
             order.lock().unwrap().push(position);
             at(position)
         };
-        let mut pages = Pages::after(0);
-        pages.begin(page(1, "a"), handle);
-        pages.begin(page(2, "b"), handle);
-        pages.begin(page(3, "a"), handle);
+        let mut pages = Pages::new();
+        for page in pages_of(&[("a", 1), ("b", 1), ("a", 2)]).await {
+            pages.begin(page, handle);
+        }
         assert!(!pages.have_room(), "nothing overtakes the page that is held back");
         while pages.next().await.is_some() {}
         assert!(pages.have_room());
