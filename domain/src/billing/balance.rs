@@ -18,7 +18,7 @@ use crate::metadata::UserId;
 
 pub use refusal::BalanceError;
 
-/// Most a user may hold.
+/// Most that an adjustment may lead to.
 pub const BALANCE_MAX: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
 /// Longest reason of an adjustment, in characters.
 pub const REASON_CHARS_MAX: usize = 500;
@@ -146,7 +146,8 @@ impl Decider for Balance {
                 if amount <= Decimal::ZERO {
                     return Err(BalanceError::AmountOutOfRange);
                 }
-                let balance_after = self.with(amount)?;
+                // A code that was redeemed is spent: what it is worth is credited, whatever there is already.
+                let balance_after = self.figures.balance.checked_add(amount).ok_or(BalanceError::TooMuch)?;
                 Ok(vec![BalanceEvent::Credited { amount, balance_after, redemption_id, code_id }])
             }
             BalanceCommand::Adjust { adjustment, reason, by } => self.adjust(adjustment, reason, by),
@@ -169,11 +170,6 @@ impl Balance {
         self.holds.iter().find(|hold| hold.run == run)
     }
 
-    fn with(&self, amount: Decimal) -> Result<Decimal, BalanceError> {
-        let sum = self.figures.balance.checked_add(amount);
-        sum.filter(|sum| *sum <= BALANCE_MAX).ok_or(BalanceError::TooMuch)
-    }
-
     fn adjust(&self, adjustment: Adjustment, reason: String, by: UserId) -> Result<Vec<BalanceEvent>, BalanceError> {
         let given = match adjustment {
             Adjustment::By(amount) | Adjustment::To(amount) => amount,
@@ -191,7 +187,11 @@ impl Balance {
         if amount.is_zero() {
             return Ok(vec![]);
         }
-        let after = Figures { balance: self.with(amount)?, ..self.figures };
+        let balance = self.figures.balance.checked_add(amount).ok_or(BalanceError::TooMuch)?;
+        if balance > BALANCE_MAX && amount > Decimal::ZERO {
+            return Err(BalanceError::TooMuch);
+        }
+        let after = Figures { balance, ..self.figures };
         if after.available() < Decimal::ZERO {
             return Err(BalanceError::BelowHeld);
         }

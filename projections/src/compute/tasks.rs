@@ -4,7 +4,7 @@ mod lists;
 mod query;
 
 use chrono::{DateTime, Utc};
-use domain::compute::scheduling::Needs;
+use domain::compute::scheduling::{Needs, Waiting};
 use domain::compute::task::{Task, TaskEvent, TaskStatus};
 use domain::event::{DecodeError, Recorded};
 use rust_decimal::Decimal;
@@ -72,12 +72,14 @@ pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
-    /// What it needs of a server.
-    pub fn needs(&self) -> Needs {
-        Needs {
+    /// What it needs of a server, and since when it waits for one, while it does.
+    pub fn waiting(&self) -> Waiting {
+        let needs = Needs {
             gpus: u32::try_from(self.gpus).unwrap_or_default(),
             memory_gb: self.memory_gb.parse().unwrap_or_default(),
-        }
+        };
+        // Nothing happens to a task in line.
+        Waiting { needs, since: self.updated_at }
     }
 }
 

@@ -95,6 +95,8 @@ async fn a_run_stops_miners_for_a_while_and_completes(engine: Engine) {
     let states: Vec<_> = completed.at("/history/0/miners").as_array().unwrap().iter().map(|m| &m["status"]).collect();
     assert_eq!(states, ["released", "released"]);
     assert_eq!(phases(&server).await, ["planned", "started", "activated", "restore_started", "completed"]);
+    // Another process manager notes that they mine again: until then that, not the cooldown, keeps them out.
+    server.get_until(&admin, "/hosting/api/miners?status=active", both).await;
     let again =
         admin.post("/hosting/api/curtailment/calculate", json!({ "site_id": fleet.site, "target_reduction_pct": 50 }));
     assert_eq!(again.await.expect(400).at("/excluded/cooldown"), 2);

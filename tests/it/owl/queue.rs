@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use chrono::DateTime;
 use commands::log::MemoryLog;
 use commands::{Clock, CommandBus, CommandContext};
-use domain::compute::scheduling::{Needs, Room, first_that_fits};
+use domain::compute::scheduling::{Needs, PATIENCE, Room, Search, Waiting};
 use domain::compute::task::work::TaskRequest;
 use domain::compute::task::{Allowance, Task, TaskCommand, TaskStatus};
 use domain::metadata::{Metadata, TenantId, UserId};
@@ -100,10 +100,13 @@ impl Replay {
 
     async fn fill(&mut self) {
         let now = self.now.load(Ordering::SeqCst);
+        let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
+        let waiting = |(_, task): &(usize, &Planned)| Waiting { needs: task.needs, since: at(task.submitted_at) };
         for server in 0..SERVERS {
-            while let Some((place, _)) =
-                first_that_fits(self.line.iter().enumerate(), |(_, task)| task.needs, &self.free[server])
-            {
+            let found = |line: &[Planned], free| {
+                Search::new(free, ROOM, at(now)).next_of(line.iter().enumerate(), waiting).map(|(place, _)| place)
+            };
+            while let Some(place) = found(&self.line, self.free[server]) {
                 let task = self.line.remove(place);
                 let lease = 1;
                 self.tell(task.id, TaskCommand::Lease { server_id: Uuid::from_u128(server as u128), session: 1 }).await;
@@ -118,11 +121,13 @@ impl Replay {
     async fn end(&mut self, server: usize, place: usize) {
         let task = self.done[place].0.clone();
         self.tell(task.id, TaskCommand::Complete { lease: 1, result: json!({}) }).await;
-        let free = &mut self.free[server];
-        free.tasks += 1;
-        free.gpus += task.needs.gpus;
-        let memory = if task.needs.gpus > 0 { &mut free.gpu_memory_gb } else { &mut free.memory_gb };
-        *memory += task.needs.memory_gb;
+        self.free[server] = self.free[server].with(task.needs);
+    }
+
+    /// The longest wait, in seconds, of those that `of` picks.
+    fn longest_wait(&self, of: impl Fn(&Planned) -> bool) -> i64 {
+        let waits = self.done.iter().filter(|(task, _)| of(task)).map(|(task, at)| at - task.submitted_at);
+        waits.max().unwrap()
     }
 
     async fn run(&mut self, plan: Vec<Planned>) {
@@ -156,6 +161,12 @@ async fn eight_thousand_tasks_are_served_by_priority_and_in_turn() {
         let (state, _) = replay.bus.load::<Task>(&task.id.to_string()).await.unwrap();
         assert_eq!(state.known().unwrap().status, TaskStatus::Completed);
     }
+    for gpus in 0..=2 {
+        let longest = |priority| replay.longest_wait(|task| task.priority == priority && task.needs.gpus == gpus);
+        eprintln!("{gpus} GPUs: longest wait by priority {:?} s", (1..=5).map(longest).collect::<Vec<_>>());
+    }
+    // Nothing is passed over for long where there is room for all of a priority.
+    assert!(replay.longest_wait(|task| task.priority >= 4) < 3 * PATIENCE.num_seconds());
     let mut means = Vec::new();
     for priority in 1..=5 {
         let of_priority = || replay.done.iter().filter(|(task, _)| task.priority == priority);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use domain::compute::gpu_server::GpuServer;
-use domain::compute::scheduling::{Room, first_that_fits};
+use domain::compute::scheduling::{Room, Search};
 use domain::compute::task::{Task, TaskCommand, TaskStatus};
 use projections::compute::tasks;
 use serde::{Deserialize, Serialize};
@@ -87,23 +87,12 @@ async fn lease_task(
 
 /// The first task in line that fits and can be paid, leased to the agent.
 async fn given(app: &Server, agent: &Agent, body: &LeaseBody) -> Result<Option<LeasedOut>, ApiError> {
-    let server = agent.in_session(app, body.session).await?;
-    let GpuServer::Registered { details, .. } = server else { return Ok(None) };
-    let running = tasks::running_on(&app.models.read, agent.server_id).await?.len();
-    let places = details.max_concurrent_tasks.saturating_sub(u32::try_from(running).unwrap_or(u32::MAX));
-    let room = Room {
-        tasks: if details.is_active { body.tasks.min(places) } else { 0 },
-        gpus: body.gpus,
-        gpu_memory_gb: body.gpu_memory_gb.0,
-        memory_gb: body.memory_gb.0,
-    };
-    if room.tasks == 0 {
-        return Ok(None);
-    }
+    let Some((room, emptied)) = rooms(app, agent, body).await? else { return Ok(None) };
+    let mut search = Search::new(room, emptied, app.clock().now());
     for offset in (0..LOOKED_AT_MAX).step_by(usize::try_from(LOOKED_AT).unwrap_or(1)) {
         let mut line = tasks::waiting(&app.models.read, agent.tenant, offset, LOOKED_AT).await?.into_iter();
         let seen_all = line.len() < usize::try_from(LOOKED_AT).unwrap_or(1);
-        while let Some(row) = first_that_fits(line.by_ref(), tasks::Model::needs, &room) {
+        while let Some(row) = search.next_of(line.by_ref(), tasks::Model::waiting) {
             if let Some(task) = lease(app, agent, body.session, &row.id).await? {
                 return Ok(Some(task));
             }
@@ -113,6 +102,24 @@ async fn given(app: &Server, agent: &Agent, body: &LeaseBody) -> Result<Option<L
         }
     }
     Ok(None)
+}
+
+/// The room that the server has now, and the one it has when all that runs there has ended; nothing when it may not
+/// take a task.
+async fn rooms(app: &Server, agent: &Agent, body: &LeaseBody) -> Result<Option<(Room, Room)>, ApiError> {
+    let server = agent.in_session(app, body.session).await?;
+    let GpuServer::Registered { details, .. } = server else { return Ok(None) };
+    let running = tasks::running_on(&app.models.read, agent.server_id).await?;
+    let places = usize::try_from(details.max_concurrent_tasks).unwrap_or(usize::MAX).saturating_sub(running.len());
+    let places = u32::try_from(places).unwrap_or(u32::MAX);
+    let room = Room {
+        tasks: if details.is_active { body.tasks.min(places) } else { 0 },
+        gpus: body.gpus,
+        gpu_memory_gb: body.gpu_memory_gb.0,
+        memory_gb: body.memory_gb.0,
+    };
+    let emptied = running.iter().fold(room, |room, task| room.with(task.waiting().needs));
+    Ok((room.tasks > 0).then_some((room, emptied)))
 }
 
 /// Leases one task; nothing when another agent was faster, or its owner cannot pay for it.

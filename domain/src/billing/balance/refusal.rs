@@ -7,7 +7,7 @@ use crate::refusal::{Refusal, RefusalKind};
 pub enum BalanceError {
     #[error("the amount must be above 0, with at most two decimals")]
     AmountOutOfRange,
-    #[error("a balance may not pass {BALANCE_MAX}")]
+    #[error("a balance may not be adjusted above {BALANCE_MAX}")]
     TooMuch,
     #[error("an adjustment needs a reason of at most {REASON_CHARS_MAX} characters")]
     ReasonOutOfRange,

@@ -42,9 +42,27 @@ fn credits_add_up() {
 }
 
 #[test]
-fn nothing_and_too_much_are_refused() {
+fn a_credit_of_nothing_is_refused() {
     given(vec![]).when(credit(0)).then_expect_error(BalanceError::AmountOutOfRange);
-    given(vec![credited(1, 1_000_000_000)]).when(credit(1)).then_expect_error(BalanceError::TooMuch);
+}
+
+#[test]
+fn what_was_paid_for_is_credited_above_the_most_that_is_adjusted_to() {
+    let rich = || vec![credited(1, 1_000_000_000)];
+    given(rich()).when(credit(1)).then_expect_events(vec![credited(1, 1_000_000_001)]);
+    let by = UserId(Uuid::nil());
+    let adjust =
+        |amount: i64| BalanceCommand::Adjust { adjustment: Adjustment::By(amount.into()), reason: "gift".into(), by };
+    given(rich()).when(adjust(1)).then_expect_error(BalanceError::TooMuch);
+    let richer = || vec![credited(2, 1_000_000_002)];
+    let less = BalanceEvent::Adjusted {
+        amount: Decimal::from(-1),
+        reason: "gift".into(),
+        by,
+        before: figures(1_000_000_002, 0, 0),
+        after: figures(1_000_000_001, 0, 0),
+    };
+    given(richer()).when(adjust(-1)).then_expect_events(vec![less]);
 }
 
 #[test]
