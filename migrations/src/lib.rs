@@ -4,6 +4,8 @@
 //! never edited; a change is a new file with the next number. Read models have no files: their tables come from their
 //! row types and can be thrown away.
 
+pub mod wal_copy;
+
 use rusqlite::TransactionBehavior;
 use sqlx::{Connection, PgConnection};
 

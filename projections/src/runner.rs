@@ -1,4 +1,7 @@
-//! The one runner: reads the log once and moves all projections along it.
+//! The one runner: reads the log once and moves all projections along it. While one transaction writes, the next events
+//! are folded.
+
+mod writing;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -8,6 +11,7 @@ use domain::event::Recorded;
 use domain::log::{Log, PAGE_EVENTS_MAX, Page};
 use tokio::sync::watch;
 
+use self::writing::Writing;
 use crate::checkpoint::{self, Checkpoint};
 use crate::database::{ReadModels, Tables};
 use crate::projection::ProjectionError;
@@ -21,6 +25,10 @@ const PAUSE_AFTER_FAULT: Duration = Duration::from_millis(250);
 const IDLE_WRITTEN_WITHIN: Duration = Duration::from_millis(20);
 /// How long events gather for one batch while nobody waits for them: it costs nearly the same for a few as for many.
 const GATHERED_WITHIN: Duration = Duration::from_millis(10);
+/// So many events are not let wait for more.
+const WORTH_A_BATCH: u64 = 32;
+/// Rows that may wait in memory for the transaction before theirs.
+const ROWS_WAITING_MAX: usize = 20_000;
 /// The pause of an idle leader only bounds how late a lost leadership is noticed.
 const IDLE: Duration = Duration::from_secs(1);
 /// How often a server that does not lead looks where the leader's projections are.
@@ -40,13 +48,20 @@ pub type Statuses = BTreeMap<&'static str, ProjectionStatus>;
 
 struct Running {
     projector: Box<dyn AnyProjector>,
+    /// How far it was folded.
     checkpoint: Checkpoint,
-    /// The position of the checkpoint in the table: behind, while there was nothing to fold.
+    /// Whether there is something of that to write.
+    folded: bool,
+    /// The position of the checkpoint that was last written: behind, while there was nothing to fold.
     written: u64,
     halted: Option<String>,
 }
 
 impl Running {
+    fn new(projector: Box<dyn AnyProjector>) -> Self {
+        Self { projector, checkpoint: Checkpoint::default(), folded: false, written: 0, halted: None }
+    }
+
     fn is_late(&self) -> bool {
         self.halted.is_none() && self.written < self.checkpoint.position
     }
@@ -57,35 +72,31 @@ pub struct Runner {
     log: Arc<dyn Log>,
     tables: Tables,
     running: Vec<Running>,
+    writing: Writing,
     /// When all checkpoints were last written.
     settled: Instant,
-    position: watch::Sender<u64>,
+    published: Published,
     /// The highest position that an answer waits for.
     wanted: watch::Sender<u64>,
-    statuses: watch::Sender<Arc<Statuses>>,
 }
 
 impl Runner {
     /// A runner over existing tables.
     pub fn new(log: Arc<dyn Log>, models: &ReadModels, projectors: Vec<Box<dyn AnyProjector>>) -> Self {
-        let running = projectors
-            .into_iter()
-            .map(|projector| Running { projector, checkpoint: Checkpoint::default(), written: 0, halted: None })
-            .collect();
         Self {
             log,
             tables: models.tables(),
-            running,
+            running: projectors.into_iter().map(Running::new).collect(),
+            writing: Writing::default(),
             settled: Instant::now(),
-            position: watch::Sender::new(0),
+            published: Published { position: watch::Sender::new(0), statuses: watch::Sender::new(Arc::default()) },
             wanted: watch::Sender::new(0),
-            statuses: watch::Sender::new(Arc::default()),
         }
     }
 
     /// The position that every projection has reached.
     pub fn position(&self) -> watch::Receiver<u64> {
-        self.position.subscribe()
+        self.published.position.subscribe()
     }
 
     /// Where to say that somebody waits for a position: until then, events may gather for a moment.
@@ -95,7 +106,7 @@ impl Runner {
 
     /// The state of every projection.
     pub fn statuses(&self) -> watch::Receiver<Arc<Statuses>> {
-        self.statuses.subscribe()
+        self.published.statuses.subscribe()
     }
 
     /// Projects everything that is in the log now.
@@ -106,16 +117,23 @@ impl Runner {
         self.load_checkpoints().await?;
         loop {
             let from = self.reached();
-            let mut pages = ReadAhead::new(&self.log, from, u64::MAX, &[]);
-            while let Some(page) = pages.next().await? {
-                if !self.take(&page).await? {
-                    break;
-                }
-            }
-            if self.reached() <= from {
-                return self.settle().await;
+            match self.through_the_end().await {
+                Err(ProjectionError::Overtaken(table)) => self.overtaken(table).await?,
+                outcome if outcome.is_err() || self.reached() <= from => return outcome,
+                _ => {}
             }
         }
+    }
+
+    /// Projects what is in the log, and writes all checkpoints.
+    async fn through_the_end(&mut self) -> Result<(), ProjectionError> {
+        let mut pages = ReadAhead::new(&self.log, self.reached(), u64::MAX, &[]);
+        while let Some(page) = pages.next().await? {
+            self.fold(&page).await?;
+            self.write(false).await?;
+        }
+        self.write(true).await?;
+        self.writing.over().await
     }
 
     /// Follows the log for ever. Projects while `leading`; otherwise watches how far the leader has come.
@@ -132,23 +150,63 @@ impl Runner {
 
     async fn lead(&mut self, leading: &watch::Receiver<bool>) -> Result<(), ProjectionError> {
         self.load_checkpoints().await?;
+        let outcome = self.steps(leading).await;
+        // Who leads next finds nothing half done, and is not told of older positions later.
+        outcome.and(self.writing.over().await)
+    }
+
+    async fn steps(&mut self, leading: &watch::Receiver<bool>) -> Result<(), ProjectionError> {
         while *leading.borrow() {
-            if self.step().await? {
-                self.gather().await;
-            } else {
-                let pause = if self.running.iter().any(Running::is_late) { IDLE_WRITTEN_WITHIN } else { IDLE };
-                if tokio::time::timeout(pause, self.log.grown(self.reached())).await.is_err() {
-                    self.settle().await?;
-                }
+            match self.step().await {
+                Err(ProjectionError::Overtaken(table)) => self.overtaken(table).await?,
+                outcome => outcome?,
             }
         }
         Ok(())
     }
 
-    /// Lets the next events gather, until somebody waits for one.
+    /// Folds what is new, and writes it unless something is being written; waits when there is nothing to do.
+    async fn step(&mut self) -> Result<(), ProjectionError> {
+        let page = self.log.read_all(self.reached(), &[], PAGE_EVENTS_MAX).await?;
+        let is_new = page.through > self.reached();
+        if is_new {
+            self.fold(&page).await?;
+        }
+        if self.is_unwritten() && (self.writing.is_over() || self.rows_waiting() >= ROWS_WAITING_MAX) {
+            self.write(self.settled.elapsed() >= IDLE_WRITTEN_WITHIN).await?;
+            if page.events.len() < PAGE_EVENTS_MAX {
+                self.gather().await;
+            }
+        } else if !is_new {
+            self.idle().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until there is something to fold or to write.
+    async fn idle(&mut self) -> Result<(), ProjectionError> {
+        let (log, reached) = (Arc::clone(&self.log), self.reached());
+        if !self.writing.is_over() {
+            return tokio::select! {
+                outcome = self.writing.over() => outcome,
+                () = log.grown(reached + WORTH_A_BATCH) => Ok(()),
+            };
+        }
+        let pause = if self.running.iter().any(Running::is_late) { IDLE_WRITTEN_WITHIN } else { IDLE };
+        match tokio::time::timeout(pause, log.grown(reached)).await {
+            Ok(()) => Ok(()),
+            Err(_) => self.write(true).await,
+        }
+    }
+
+    /// Lets the next events gather, until they are many or somebody waits for one.
     async fn gather(&self) {
         let (mut wanted, reached) = (self.wanted.subscribe(), self.reached());
-        let _ = tokio::time::timeout(GATHERED_WITHIN, wanted.wait_for(|wanted| *wanted > reached)).await;
+        tokio::select! {
+            _ = wanted.wait_for(|wanted| *wanted > reached) => {}
+            () = self.log.grown(reached + WORTH_A_BATCH) => {}
+            () = tokio::time::sleep(GATHERED_WITHIN) => {}
+        }
     }
 
     async fn follow(&mut self, leading: &watch::Receiver<bool>) -> Result<(), ProjectionError> {
@@ -163,79 +221,69 @@ impl Runner {
         Ok(())
     }
 
+    /// Goes on from what the tables say: nothing in memory counts.
     async fn load_checkpoints(&mut self) -> Result<(), ProjectionError> {
+        // Written or not: the checkpoints tell.
+        let _ = self.writing.over().await;
         checkpoint::ensure(&self.tables.db, self.running.iter().map(|running| running.projector.table())).await?;
         let mut stored = checkpoint::load_all(&self.tables.db).await?;
         for running in &mut self.running {
             running.projector.forget();
             running.checkpoint = stored.remove(running.projector.table()).unwrap_or_default();
+            running.folded = false;
             running.written = running.checkpoint.position;
         }
         self.publish();
         Ok(())
     }
 
-    /// Projects one page; `false` when there was nothing new.
-    async fn step(&mut self) -> Result<bool, ProjectionError> {
-        let from = self.reached();
-        let page = self.log.read_all(from, &[], PAGE_EVENTS_MAX).await?;
-        if page.through == from {
-            return Ok(false);
-        }
-        self.take(&page).await.map(|_| true)
-    }
-
-    /// Projects `page`; `false` when somebody else was there first, and the projections are elsewhere now.
-    async fn take(&mut self, page: &Page) -> Result<bool, ProjectionError> {
-        let outcome = self.project(&page.events, page.through).await;
-        self.published(outcome).await
-    }
-
-    /// Writes the checkpoints of projections that had nothing to fold.
-    async fn settle(&mut self) -> Result<(), ProjectionError> {
-        let outcome = self.write(Batch::default(), true).await;
-        self.published(outcome).await.map(|_| ())
-    }
-
-    /// Tells who waits. After a failure nothing in memory counts.
-    async fn published(&mut self, outcome: Result<(), ProjectionError>) -> Result<bool, ProjectionError> {
-        let Err(error) = outcome else {
-            self.publish();
-            return Ok(true);
-        };
-        self.load_checkpoints().await?;
-        let ProjectionError::Overtaken(table) = error else { return Err(error) };
+    async fn overtaken(&mut self, table: &'static str) -> Result<(), ProjectionError> {
         tracing::info!(table, "a table was moved on or replaced: going on from its checkpoint");
-        Ok(false)
+        self.load_checkpoints().await
     }
 
-    async fn project(&mut self, events: &[Recorded], through: u64) -> Result<(), ProjectionError> {
-        let mut batch = Batch::default();
-        for (index, fresh) in self.decode(events, through) {
-            let Running { projector, checkpoint, written, .. } = &mut self.running[index];
-            checkpoint.position = through;
+    async fn fold(&mut self, page: &Page) -> Result<(), ProjectionError> {
+        for (index, fresh) in self.decode(&page.events, page.through) {
+            let Running { projector, checkpoint, folded, .. } = &mut self.running[index];
+            checkpoint.position = page.through;
             if fresh.is_empty() {
                 continue;
             }
             fresh.iter().for_each(|event| checkpoint.tally.add(event));
             projector.fold(&self.tables.db, &fresh).await?;
-            batch.advance(projector.table(), *written, checkpoint.clone());
-            batch.change(projector.changes());
-            *written = through;
+            *folded = true;
         }
-        self.write(batch, self.settled.elapsed() >= IDLE_WRITTEN_WITHIN).await
+        Ok(())
     }
 
-    /// Writes `batch` and, `with_idle`, the checkpoints of projections that had nothing to fold.
-    async fn write(&mut self, mut batch: Batch, with_idle: bool) -> Result<(), ProjectionError> {
-        if with_idle {
-            for running in self.running.iter_mut().filter(|running| running.is_late()) {
+    fn is_unwritten(&self) -> bool {
+        *self.published.position.borrow() < self.reached()
+    }
+
+    fn rows_waiting(&self) -> usize {
+        self.running.iter().map(|running| running.projector.unwritten()).sum()
+    }
+
+    /// Begins to write what was folded and, `with_idle`, the checkpoints of projections that had nothing to fold. Those
+    /// who wait are told when it is written.
+    async fn write(&mut self, with_idle: bool) -> Result<(), ProjectionError> {
+        self.writing.over().await?;
+        let mut batch = Batch::default();
+        for running in &mut self.running {
+            if running.folded || (with_idle && running.is_late()) {
                 batch.advance(running.projector.table(), running.written, running.checkpoint.clone());
                 running.written = running.checkpoint.position;
             }
+            if std::mem::take(&mut running.folded) {
+                batch.change(running.projector.changes());
+            }
+        }
+        if with_idle {
             self.settled = Instant::now();
         }
-        self.tables.write(batch).await
+        let (published, statuses, reached) = (self.published.clone(), self.statuses_now(), self.reached());
+        self.writing.begin(&self.tables, batch, move || published.tell(statuses, reached));
+        Ok(())
     }
 
     /// What each projection has to fold, by its place in `running`. One that cannot read an event halts.
@@ -254,7 +302,6 @@ impl Runner {
                 Ok(()) => batches.push((index, fresh)),
                 Err(error) => {
                     tracing::error!(critical = true, projection = running.projector.name(), %error, "a projection halts");
-                    running.projector.forget();
                     running.halted = Some(error.to_string());
                 }
             }
@@ -267,6 +314,10 @@ impl Runner {
     }
 
     fn publish(&self) {
+        self.published.tell(self.statuses_now(), self.reached());
+    }
+
+    fn statuses_now(&self) -> Statuses {
         let statuses = self.running.iter().map(|running| {
             let status = ProjectionStatus {
                 table: running.projector.table(),
@@ -275,8 +326,20 @@ impl Runner {
             };
             (running.projector.name(), status)
         });
-        self.statuses.send_replace(Arc::new(statuses.collect()));
-        let reached = self.reached();
+        statuses.collect()
+    }
+}
+
+/// What others see of the projections.
+#[derive(Clone)]
+struct Published {
+    position: watch::Sender<u64>,
+    statuses: watch::Sender<Arc<Statuses>>,
+}
+
+impl Published {
+    fn tell(&self, statuses: Statuses, reached: u64) {
+        self.statuses.send_replace(Arc::new(statuses));
         self.position.send_if_modified(|position| std::mem::replace(position, reached) != reached);
     }
 }

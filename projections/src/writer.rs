@@ -9,14 +9,13 @@ mod sqlite;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::Connection;
 use sea_orm::{DatabaseConnection, DbErr, RuntimeErr, Value};
 use sqlx::PgPool;
 
 use crate::checkpoint::Checkpoint;
 use crate::projection::ProjectionError;
 
-pub(crate) use sqlite::Protection;
+pub(crate) use sqlite::{Protection, WrittenFile};
 
 /// The table of a projection as the writer needs to know it.
 #[derive(Debug)]
@@ -89,15 +88,14 @@ impl Batch {
 /// A connection that writes.
 #[derive(Clone)]
 pub(crate) enum Writer {
-    Sqlite(Arc<Mutex<Connection>>),
+    Sqlite(Arc<Mutex<WrittenFile>>),
     Postgres(PgPool),
 }
 
 impl Writer {
     /// Writes to the SQLite file at `path`.
     pub(crate) fn sqlite(path: &Path, protection: Protection) -> Result<Self, DbErr> {
-        let connection = sqlite::open(path, protection).map_err(|error| failed(&error))?;
-        Ok(Self::Sqlite(Arc::new(Mutex::new(connection))))
+        Ok(Self::Sqlite(Arc::new(Mutex::new(WrittenFile::open(path, protection)?))))
     }
 
     /// Writes by the connections of `db`.
@@ -108,10 +106,10 @@ impl Writer {
     /// Writes all of `batch` or nothing.
     pub(crate) async fn write(&self, batch: Batch) -> Result<(), ProjectionError> {
         match self {
-            Self::Sqlite(connection) => {
-                let connection = Arc::clone(connection);
+            Self::Sqlite(file) => {
+                let file = Arc::clone(file);
                 let written = tokio::task::spawn_blocking(move || {
-                    sqlite::write(&mut connection.lock().unwrap_or_else(PoisonError::into_inner), &batch)
+                    file.lock().unwrap_or_else(PoisonError::into_inner).write(&batch)
                 });
                 written.await.map_err(|error| failed(&error))?
             }
@@ -120,6 +118,7 @@ impl Writer {
     }
 }
 
-fn failed(error: &dyn std::fmt::Display) -> DbErr {
+/// What a database said, as SeaORM would say it.
+pub(crate) fn failed(error: &dyn std::fmt::Display) -> DbErr {
     DbErr::Exec(RuntimeErr::Internal(error.to_string()))
 }

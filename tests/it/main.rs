@@ -18,6 +18,7 @@ mod miner_gateway;
 mod operations;
 mod owl;
 mod platform;
+mod projecting;
 mod replay;
 mod routes;
 mod strangers;

@@ -43,11 +43,15 @@ fn statements(engine: Engine, user: UserId, count: u64) -> [String; 3] {
     let counts = "INSERT INTO task_counts_v1 (id, tenant, user_id, status, task_type, tasks) \
          SELECT user_id || '/' || status || '/' || task_type, tenant, user_id, status, task_type, count(*) FROM tasks_v2 \
          GROUP BY tenant, user_id, status, task_type";
-    let look = match engine {
-        Engine::Sqlite => "ANALYZE",
-        Engine::Postgres => "VACUUM ANALYZE tasks_v2",
+    let (counts, look) = match engine {
+        Engine::Sqlite => (counts.to_owned(), "ANALYZE"),
+        // Read models are not flushed commit by commit, and what is not flushed is not yet visible to all: an index alone
+        // would not do for reading it.
+        Engine::Postgres => {
+            (format!("BEGIN; SET LOCAL synchronous_commit = on; {counts}; COMMIT"), "VACUUM ANALYZE tasks_v2")
+        }
     };
-    [tasks, counts.to_owned(), look.to_owned()]
+    [tasks, counts, look.to_owned()]
 }
 
 /// The numbers of all lists, as rows.

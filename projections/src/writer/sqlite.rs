@@ -5,9 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeZone};
+use migrations::wal_copy::{self, WalCopy};
 use rusqlite::types::{ToSqlOutput, Value as Owned, ValueRef};
 use rusqlite::{Connection, ToSql, Transaction, TransactionBehavior, params_from_iter};
-use sea_orm::Value;
+use sea_orm::{DbErr, Value};
 
 use super::{Batch, Changes, Move, Shape, failed};
 use crate::projection::ProjectionError;
@@ -27,21 +28,45 @@ pub(crate) enum Protection {
     Disposable,
 }
 
-pub(super) fn open(path: &Path, protection: Protection) -> rusqlite::Result<Connection> {
+/// A file that is written to.
+pub(crate) struct WrittenFile {
+    connection: Connection,
+    wal_copy: Option<WalCopy>,
+}
+
+impl WrittenFile {
+    pub(super) fn open(path: &Path, protection: Protection) -> Result<Self, DbErr> {
+        let connection = connect(path, protection).map_err(|error| failed(&error))?;
+        let wal_copy = match protection {
+            Protection::Kept => Some(WalCopy::beside(path).map_err(|error| failed(&error))?),
+            Protection::Disposable => None,
+        };
+        Ok(Self { connection, wal_copy })
+    }
+
+    pub(super) fn write(&mut self, batch: &Batch) -> Result<(), ProjectionError> {
+        write(&mut self.connection, batch)?;
+        self.wal_copy.iter_mut().for_each(WalCopy::committed);
+        Ok(())
+    }
+}
+
+fn connect(path: &Path, protection: Protection) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-    connection.execute_batch(match protection {
+    match protection {
         Protection::Kept => {
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 16000; \
-             PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -16000;"
+            connection.execute_batch(wal_copy::SET_UP)?;
+            connection.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16000;")?;
         }
-        Protection::Disposable => "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -32000;",
-    })?;
+        Protection::Disposable => connection
+            .execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -32000;")?,
+    }
     Ok(connection)
 }
 
-pub(super) fn write(connection: &mut Connection, batch: &Batch) -> Result<(), ProjectionError> {
+fn write(connection: &mut Connection, batch: &Batch) -> Result<(), ProjectionError> {
     let txn = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|error| failed(&error))?;
     for moved in &batch.moves {
         if !advance(&txn, moved).map_err(|error| failed(&error))? {

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use domain::Recorded;
 use domain::log::{Append, Appended, KeptCommand, LogError};
 use migrations::EVENT_STORE_SQLITE;
+use migrations::wal_copy::{self, WalCopy};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -18,10 +19,8 @@ use super::super::{ends, recorded, time_of_recording};
 use super::reader::kept_command;
 use super::{connect, integer, unavailable};
 
-/// Durable when committed: FULL syncs the write-ahead log in every commit. The log is copied into the file every 64
-/// MiB rather than 4, which spares the busiest pages most of their writes.
-const SET_UP: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 16000; \
-     PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -16000; PRAGMA foreign_keys = ON;";
+/// Durable when committed: FULL syncs the write-ahead log in every commit.
+const SET_UP: &str = "PRAGMA synchronous = FULL; PRAGMA cache_size = -16000; PRAGMA foreign_keys = ON;";
 /// What the trigger on the table says of a stream that ends elsewhere.
 const ELSEWHERE: &str = "events are only appended: the stream does not end there";
 const END: &str = "SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1";
@@ -48,6 +47,7 @@ pub(super) struct Writer {
 
 struct Open {
     connection: Connection,
+    wal_copy: WalCopy,
     end: End,
 }
 
@@ -120,6 +120,7 @@ impl Writer {
         let done: Result<Vec<_>, _> = batch.iter_mut().map(|job| changes.make(job)).collect();
         let (done, end) = (done.map_err(unavailable)?, changes.end);
         transaction.commit().map_err(unavailable)?;
+        open.wal_copy.committed();
         open.end = end;
         Ok(done)
     }
@@ -154,7 +155,8 @@ impl Open {
     fn new(path: &Path) -> Result<Self, LogError> {
         let connection = connect_and_set_up(path)?;
         let end = End::of(&connection).map_err(unavailable)?;
-        Ok(Self { connection, end })
+        let wal_copy = WalCopy::beside(path).map_err(unavailable)?;
+        Ok(Self { connection, wal_copy, end })
     }
 }
 
@@ -162,6 +164,7 @@ impl Open {
 pub(super) fn connect_and_set_up(path: &Path) -> Result<Connection, LogError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
     let mut connection = connect(path, flags).map_err(unavailable)?;
+    connection.execute_batch(wal_copy::SET_UP).map_err(unavailable)?;
     connection.execute_batch(SET_UP).map_err(unavailable)?;
     EVENT_STORE_SQLITE.apply_sqlite(&mut connection).map_err(unavailable)?;
     Ok(connection)
