@@ -189,7 +189,7 @@ impl Runner {
         if !self.writing.is_over() {
             return tokio::select! {
                 outcome = self.writing.over() => outcome,
-                () = log.grown(reached + WORTH_A_BATCH) => Ok(()),
+                () = log.grown(reached.saturating_add(WORTH_A_BATCH)) => Ok(()),
             };
         }
         let pause = if self.running.iter().any(Running::is_late) { IDLE_WRITTEN_WITHIN } else { IDLE };
@@ -204,7 +204,7 @@ impl Runner {
         let (mut wanted, reached) = (self.wanted.subscribe(), self.reached());
         tokio::select! {
             _ = wanted.wait_for(|wanted| *wanted > reached) => {}
-            () = self.log.grown(reached + WORTH_A_BATCH) => {}
+            () = self.log.grown(reached.saturating_add(WORTH_A_BATCH)) => {}
             () = tokio::time::sleep(GATHERED_WITHIN) => {}
         }
     }
