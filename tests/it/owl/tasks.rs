@@ -2,8 +2,10 @@
 
 use api::surface::Surface;
 use domain::identity::role::Role;
-use domain::metadata::TenantId;
+use domain::metadata::{TenantId, UserId};
+use projections::compute::task_counts;
 use reqwest::Method;
+use sea_orm::{ConnectionTrait, EntityTrait, Set};
 use serde_json::{Value, json};
 use tests::engine::Engine;
 use tests::server::{Client, TestServer};
@@ -174,4 +176,38 @@ async fn a_repeated_submission_makes_one_task() {
     user.send(Method::DELETE, &format!("/api/tasks/{first}"), None).await.expect(422);
     let then = user.get(&format!("/api/tasks?as_of={before}")).await.expect(200);
     assert_eq!(then.at("/total"), 1);
+}
+
+#[tokio::test]
+async fn a_task_that_starts_meanwhile_is_counted_once_sqlite() {
+    a_task_that_starts_meanwhile_is_counted_once(Engine::Sqlite).await;
+}
+#[tokio::test]
+async fn a_task_that_starts_meanwhile_is_counted_once_postgres() {
+    a_task_that_starts_meanwhile_is_counted_once(Engine::Postgres).await;
+}
+/// Otherwise its owner is told that there are too many.
+async fn a_task_that_starts_meanwhile_is_counted_once(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let user = UserId(tests::fresh_id());
+    let count = |status: &str, tasks: i64| task_counts::ActiveModel {
+        id: Set(format!("{user}/{status}/inference")),
+        tenant: Set(TenantId::DEFAULT.to_string()),
+        user_id: Set(user.to_string()),
+        status: Set(status.to_owned()),
+        task_type: Set("inference".to_owned()),
+        tasks: Set(tasks),
+    };
+    let rows = [count("pending", 1), count("running", 0)];
+    task_counts::Entity::insert_many(rows).exec_without_returning(&server.models.write).await.unwrap();
+    let (models, swapped) = (server.models.clone(), "UPDATE task_counts_v1 SET tasks = 1 - tasks");
+    let starting = tokio::spawn(async move {
+        for _ in 0..1_000 {
+            models.write.execute_unprepared(swapped).await.unwrap();
+        }
+    });
+    while !starting.is_finished() {
+        let unfinished = task_counts::unfinished(&server.models.read, TenantId::DEFAULT, user).await.unwrap();
+        assert_eq!(unfinished, 1);
+    }
 }
