@@ -33,6 +33,11 @@ async fn with_a_history(engine: Engine) -> TestServer {
     let user = server.user(Surface::Owl).with("Idempotency-Key", "=once");
     redeem(&user, &codes[0]).await;
     caught_up(&server).await;
+    // How far the process managers have come is kept a moment later.
+    let head = server.head().await;
+    while server.log.reader_positions().await.unwrap().get("processes").is_none_or(|kept| *kept < head) {
+        tokio::task::yield_now().await;
+    }
     server
 }
 
