@@ -42,7 +42,7 @@ impl Room {
     /// What there is when a task with these needs, which runs now, has ended.
     #[must_use]
     pub fn with(&self, needs: Needs) -> Self {
-        let more = |memory: Decimal, given: bool| if given { memory + needs.memory_gb } else { memory };
+        let more = |memory: Decimal, given: bool| if given { memory.saturating_add(needs.memory_gb) } else { memory };
         Self {
             tasks: self.tasks.saturating_add(1),
             gpus: self.gpus.saturating_add(needs.gpus),
@@ -55,7 +55,7 @@ impl Room {
     #[must_use]
     pub fn without(&self, needs: Needs) -> Self {
         let less = |memory: Decimal, taken: bool| {
-            if taken { (memory - needs.memory_gb).max(Decimal::ZERO) } else { memory }
+            if taken { memory.saturating_sub(needs.memory_gb).max(Decimal::ZERO) } else { memory }
         };
         Self {
             tasks: self.tasks.saturating_sub(1),
@@ -166,6 +166,15 @@ mod tests {
         assert!(room().fits(needs(1, 12)) && !room().fits(needs(0, 12)));
         assert_eq!(room().without(needs(1, 5)).gpu_memory_gb, Decimal::from(7));
         assert_eq!(room().without(needs(0, 1)).memory_gb, Decimal::from(3));
+    }
+
+    #[test]
+    fn whatever_an_agent_says_of_its_memory_is_counted_on() {
+        for memory_gb in [Decimal::MAX, Decimal::MIN] {
+            let room = Room { gpu_memory_gb: memory_gb, memory_gb, ..room() };
+            assert!(room.with(needs(1, 1)).gpu_memory_gb <= Decimal::MAX);
+            assert!(room.without(needs(0, 1)).memory_gb >= Decimal::ZERO);
+        }
     }
 
     #[test]
