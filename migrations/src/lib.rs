@@ -55,7 +55,10 @@ pub const LOG_LINES_SQLITE: Schema = Schema {
 /// Log lines on PostgreSQL.
 pub const LOG_LINES_POSTGRES: Schema = Schema {
     name: "log_lines",
-    files: &[("0001_log_lines.sql", include_str!("../log_lines/postgres/0001_log_lines.sql"))],
+    files: &[
+        ("0001_log_lines.sql", include_str!("../log_lines/postgres/0001_log_lines.sql")),
+        ("0002_words_of_runs.sql", include_str!("../log_lines/postgres/0002_words_of_runs.sql")),
+    ],
 };
 
 /// Why a schema could not be brought up to date.

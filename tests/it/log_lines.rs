@@ -1,5 +1,7 @@
 //! Log lines on both databases: what is kept, how it is counted, paged, searched and let go.
 
+mod runs;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -79,9 +81,9 @@ async fn pages_and_totals_are_those_of_a_plain_filter_sqlite() {
 async fn pages_and_totals_are_those_of_a_plain_filter_postgres() {
     pages_and_totals(Engine::Postgres).await;
 }
-/// Over more lines than are counted together, each filter gives what looking at every line gives.
+/// Over more lines than are counted or searched together, each filter gives what looking at every line gives.
 async fn pages_and_totals(engine: Engine) {
-    let count = 10_500;
+    let count = 17_500;
     let kept = kept_in(engine).await;
     fill(kept.lines.as_ref(), count).await;
     let (from, before) = (start() + TimeDelta::seconds(1_234), start() + TimeDelta::seconds(9_876));
@@ -231,7 +233,8 @@ async fn kept_as_it_was(engine: Engine) {
     };
     kept.lines.append(vec![full.clone()], None).await.unwrap();
     let filter = LineFilter { task: Some(task), ..LineFilter::all(tenant, Source::Task) };
-    for search in [None, Some("超时"), Some("任"), Some("100 IT"), Some("x"), Some("สวัสดี"), Some("हिन्दी")]
+    let no_word = Some("--- _!");
+    for search in [None, no_word, Some("超时"), Some("任"), Some("100 IT"), Some("x"), Some("สวัสดี"), Some("हिन्दी")]
     {
         let filter = LineFilter { search: search.map(str::to_owned), ..filter.clone() };
         let page = kept.lines.page(&filter, 0, 10).await.unwrap();

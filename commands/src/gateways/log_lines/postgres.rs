@@ -1,5 +1,7 @@
 //! Log lines in PostgreSQL, in the database of the log.
 
+mod runs;
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
@@ -10,15 +12,15 @@ use uuid::Uuid;
 
 use super::pages::{LineTables, MATCHES_MAX, Matches, Part};
 use super::rows::{self, Ids, Row, SELECT, ids_of, push_where};
-use super::words::{Wanted, words_of};
+use super::words::Wanted;
 use super::{Line, LineFilter, LinesFault, NewLine, Reached, Source};
 
 const CONNECTIONS: u32 = 4;
 /// Held while lines are appended, so that ids are in the order of commits over all servers.
 const APPEND_LOCK: i64 = 0x636f_7265_6c6f_6710;
-/// Newest lines that are looked through one by one before the index of words is asked: a word that is frequent is
-/// found there, and the index would collect all its lines first.
-const LOOKED_THROUGH: [i64; 2] = [10_000, 50_000];
+/// Every question has an index. How many lines have a word of a run the planner cannot know, and what it guesses would
+/// have it read the whole table, or compile a query that is then done in milliseconds.
+const PLANNER: [(&str, &str); 2] = [("enable_seqscan", "off"), ("jit", "off")];
 const INSERT: &str = "INSERT INTO log_lines (id, at, tenant, source, level, message, fields, request_id, user_id, \
      task_id, words) SELECT id, at, tenant, source, level, message, fields, request_id, user_id, task_id, \
      coalesce(array_to_tsvector(string_to_array(nullif(words, ''), ' ')), ''::tsvector) FROM unnest($1::bigint[], $2::bigint[], $3::uuid[], $4::text[], \
@@ -38,41 +40,10 @@ pub(super) struct PostgresLines {
 impl PostgresLines {
     pub(super) async fn connect(url: &str) -> Result<Self, LinesFault> {
         // Its own statements are no lines.
-        let options = url.parse::<PgConnectOptions>()?.disable_statement_logging();
+        let options = url.parse::<PgConnectOptions>()?.disable_statement_logging().options(PLANNER);
         let pool = PgPoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await?;
         migrations::LOG_LINES_POSTGRES.apply_postgres(&mut *pool.acquire().await?).await?;
         Ok(Self { pool })
-    }
-
-    /// Matches among the newest `lines` lines of the filter, without the index of words: not many more than `needed`
-    /// unless these are all lines.
-    async fn looked_through(
-        &self,
-        words: &str,
-        filter: &LineFilter,
-        ids: Ids,
-        lines: i64,
-        needed: u64,
-    ) -> Result<Matches, LinesFault> {
-        let are_all = ids.last - ids.first < lines;
-        let limit = if are_all { MATCHES_MAX + 1 } else { needed.saturating_mul(2) };
-        let mut query = QueryBuilder::<Postgres>::new("SELECT id FROM (SELECT id, words FROM log_lines ");
-        push_where(&mut query, filter, ids);
-        query.push(" ORDER BY id DESC LIMIT ").push_bind(lines);
-        query.push(") l WHERE words @@ ").push_bind(words.to_owned()).push("::tsquery ORDER BY id DESC LIMIT ");
-        query.push_bind(bounded(limit));
-        let ids: Vec<i64> = query.build_query_scalar().fetch_all(&self.pool).await?;
-        Ok(Matches { complete: are_all && ids.len() as u64 <= MATCHES_MAX, ids })
-    }
-
-    /// Matches by the index of words.
-    async fn looked_up(&self, words: &str, filter: &LineFilter, ids: Ids) -> Result<Matches, LinesFault> {
-        let mut query = QueryBuilder::<Postgres>::new("SELECT id FROM log_lines ");
-        push_where(&mut query, filter, ids);
-        query.push(" AND words @@ ").push_bind(words.to_owned()).push("::tsquery ORDER BY id DESC LIMIT ");
-        query.push_bind(bounded(MATCHES_MAX + 1));
-        let ids: Vec<i64> = query.build_query_scalar().fetch_all(&self.pool).await?;
-        Ok(Matches { complete: ids.len() as u64 <= MATCHES_MAX, ids })
     }
 }
 
@@ -113,7 +84,7 @@ impl Columns {
             columns.requests.push(line.request_id);
             columns.users.push(line.user.map(|user| user.0));
             columns.tasks.push(line.task);
-            columns.words.push(words_of(line).join(" "));
+            columns.words.push(runs::words_of(line, id).join(" "));
         }
         columns
     }
@@ -150,12 +121,6 @@ async fn last_times(connection: &mut PgConnection) -> Result<BTreeMap<Source, i6
         times.insert(source, last.unwrap_or(0));
     }
     Ok(times)
-}
-
-/// The words of a search as a `tsquery`. Words hold nothing but letters and digits; what marks stand for is in columns.
-fn expression(wanted: &[Wanted]) -> String {
-    let word = |wanted: &Wanted| format!("'{}'{}", wanted.word, if wanted.as_beginning { ":*" } else { "" });
-    wanted.iter().filter(|wanted| !wanted.is_mark()).map(word).collect::<Vec<_>>().join(" & ")
 }
 
 fn in_lines(rows: Vec<Row>) -> Result<Vec<Line>, LinesFault> {
@@ -236,21 +201,11 @@ impl LineTables for PostgresLines {
         in_lines(query.build_query_as().fetch_all(&self.pool).await?)
     }
 
-    async fn matches(&self, wanted: &[Wanted], of: &LineFilter, ids: Ids, needed: u64) -> Result<Matches, LinesFault> {
-        let words = expression(wanted);
-        let mut found = needed;
-        for lines in LOOKED_THROUGH {
-            // Not worth it where the part before says that there is too little in this one.
-            if found * LOOKED_THROUGH[1].unsigned_abs() < needed * LOOKED_THROUGH[0].unsigned_abs() {
-                break;
-            }
-            let near = self.looked_through(&words, of, ids, lines, needed).await?;
-            if near.complete || near.ids.len() as u64 >= needed {
-                return Ok(near);
-            }
-            found = near.ids.len() as u64;
-        }
-        self.looked_up(&words, of, ids).await
+    async fn matches(&self, wanted: &[Wanted], of: &LineFilter, ids: Ids, _: u64) -> Result<Matches, LinesFault> {
+        let limit = bounded(MATCHES_MAX + 1);
+        let mut query = runs::newest_with(wanted, of, ids, limit);
+        let ids: Vec<i64> = query.build_query_scalar().fetch_all(&self.pool).await?;
+        Ok(Matches { complete: ids.len() as u64 <= MATCHES_MAX, ids })
     }
 
     async fn by_ids(&self, ids: &[i64]) -> Result<Vec<Line>, LinesFault> {

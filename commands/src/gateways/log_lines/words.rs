@@ -65,6 +65,11 @@ pub(super) fn words_of(line: &NewLine) -> Vec<String> {
     words(&text)
 }
 
+/// The mark of all lines of a source and tenant.
+pub(super) fn mark(tenant: domain::TenantId, source: super::Source) -> String {
+    format!("_{}_{}", source.name(), tenant.0.simple())
+}
+
 /// A mark for all lines of a source and tenant, and one for each column of theirs, so that a search needs none but those
 /// of the columns that it asks for.
 fn marks(
@@ -74,7 +79,7 @@ fn marks(
     user: Option<domain::metadata::UserId>,
     task: Option<uuid::Uuid>,
 ) -> Vec<String> {
-    let all = format!("_{}_{}", source.name(), tenant.0.simple());
+    let all = mark(tenant, source);
     let level = level.map(|level| format!("{all}_{}", level.name().to_lowercase()));
     let user = user.map(|user| format!("{all}_u{}", user.0.simple()));
     let task = task.map(|task| format!("{all}_t{}", task.simple()));
@@ -112,14 +117,14 @@ pub(super) fn is_match(line: &NewLine, wanted: &[Wanted]) -> bool {
     wanted.iter().filter(|wanted| !wanted.is_mark()).all(|wanted| words.iter().any(|word| wanted.is(word)))
 }
 
-/// The words that a line must have for `filter`; none when nothing is searched.
+/// The words that a line must have for `filter`; none when no word is searched.
 pub(super) fn wanted(filter: &LineFilter) -> Option<Vec<Wanted>> {
-    let search = filter.search.as_deref()?;
+    let words = filter.search.as_deref().map(words).filter(|words| !words.is_empty())?;
     let marks = marks(filter.tenant, filter.source, filter.level, filter.user, filter.task);
     // The mark of all lines says nothing beside another.
     let first = usize::from(marks.len() > 1);
     let marks = marks.into_iter().skip(first).map(|word| Wanted { word, as_beginning: false });
-    let words = words(search).into_iter().map(|word| {
+    let words = words.into_iter().map(|word| {
         let as_beginning = word.chars().count() >= PREFIX_CHARS_MIN;
         Wanted { word, as_beginning }
     });
