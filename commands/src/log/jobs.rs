@@ -1,7 +1,5 @@
 //! Commands that wait for the writer, and how many of them it takes at once.
 
-use std::time::{Duration, Instant};
-
 use domain::TenantId;
 use domain::log::{Append, Appended, CommandKey, LogError};
 use tokio::sync::{mpsc, oneshot};
@@ -12,11 +10,11 @@ use super::limits;
 const WAITING_MAX: usize = 4_096;
 /// Most commands of one transaction.
 const BATCH_JOBS_MAX: usize = 1_024;
+/// A transaction takes half of the commands that wait, but not fewer than this: those who are told first work on while
+/// the others are written. If it took all, everybody would wait for the writer and then the writer for everybody.
+const BATCH_JOBS_MIN: usize = 32;
 /// A transaction takes no more commands when it has so many bytes.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-/// How long a transaction waits for commands that may come.
-const COMPANY_WAIT_MAX: Duration = Duration::from_micros(200);
 
 /// Where the writer says how it went.
 pub(super) type Answer<T> = oneshot::Sender<Result<T, LogError>>;
@@ -98,32 +96,43 @@ impl Job {
     }
 }
 
-/// Who shared the last transaction, and is likely to be back soon: clients that wait for their answers come in rounds.
-/// Whoever was alone waits for nobody.
-#[derive(Debug, Default)]
-pub(super) struct Company {
-    last: usize,
-    since: Option<Instant>,
-}
-
-impl Company {
-    /// Whether a transaction of `present` commands should wait a moment for more.
-    pub(super) fn is_awaited(&mut self, present: usize) -> bool {
-        present < self.last / 2 && self.since.get_or_insert_with(Instant::now).elapsed() < COMPANY_WAIT_MAX
-    }
-
-    /// So many came.
-    pub(super) fn came(&mut self, present: usize) {
-        *self = Self { last: present, since: None };
-    }
-}
-
-/// Adds to `batch` what waits now, as far as one transaction takes it.
+/// Adds to `batch` what one transaction takes of what waits now.
 pub(super) fn fill(batch: &mut Vec<Job>, waiting: &mut mpsc::Receiver<Job>) {
+    let jobs_max = (waiting.len() / 2).clamp(BATCH_JOBS_MIN, BATCH_JOBS_MAX);
     let mut bytes: usize = batch.iter().map(Job::bytes).sum();
-    while batch.len() < BATCH_JOBS_MAX && bytes < BATCH_BYTES_MAX {
+    while batch.len() < jobs_max && bytes < BATCH_BYTES_MAX {
         let Ok(job) = waiting.try_recv() else { return };
         bytes += job.bytes();
         batch.push(job);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many of `waiting` commands the next transactions take.
+    fn taken(waiting: usize) -> Vec<usize> {
+        let (jobs, mut queue) = Jobs::queue();
+        for _ in 0..waiting {
+            let keep = KeepPosition { reader: "r".to_owned(), position: 1 };
+            jobs.queue.try_send(Job::KeepPosition(keep, oneshot::channel().0)).unwrap();
+        }
+        let mut taken = Vec::new();
+        while !queue.is_empty() {
+            let mut batch = Vec::new();
+            fill(&mut batch, &mut queue);
+            taken.push(batch.len());
+        }
+        taken
+    }
+
+    #[test]
+    fn a_transaction_takes_half_of_many_and_all_of_few() {
+        assert_eq!(taken(1), [1]);
+        assert_eq!(taken(32), [32]);
+        assert_eq!(taken(64), [32, 32]);
+        assert_eq!(taken(200), [100, 50, 32, 18]);
+        assert_eq!(taken(WAITING_MAX)[..2], [BATCH_JOBS_MAX, BATCH_JOBS_MAX]);
     }
 }

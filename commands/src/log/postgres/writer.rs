@@ -12,7 +12,7 @@ use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{mpsc, watch};
 
 use self::batch::{Verdicts, independent};
-use super::super::jobs::{Company, Job, fill};
+use super::super::jobs::{Job, fill};
 use super::super::names::Shared;
 use super::super::tail::Tail;
 use super::{PostgresOptions, unavailable};
@@ -71,18 +71,13 @@ impl Writer {
 
     /// Works until nobody can send any more.
     pub(super) async fn run(mut self, mut waiting: mpsc::Receiver<Job>, tail: Arc<Tail>) {
-        let (mut batch, mut company) = (Vec::new(), Company::default());
+        let mut batch = Vec::new();
         loop {
             if batch.is_empty() {
                 let Some(job) = waiting.recv().await else { return };
                 batch.push(job);
             }
             fill(&mut batch, &mut waiting);
-            while company.is_awaited(batch.len()) {
-                tokio::task::yield_now().await;
-                fill(&mut batch, &mut waiting);
-            }
-            company.came(batch.len());
             let (now, later) = independent(batch);
             self.commit(now, &tail).await;
             batch = later;

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use super::super::jobs::{Company, Job, KeepAnswer, KeepPosition, fill};
+use super::super::jobs::{Job, KeepAnswer, KeepPosition, fill};
 use super::super::names::Shared;
 use super::super::tail::Tail;
 use super::super::{ends, recorded, time_of_recording};
@@ -78,15 +78,9 @@ impl Writer {
 
     /// Works until nobody can send any more.
     pub(super) fn run(mut self, mut waiting: mpsc::Receiver<Job>) {
-        let mut company = Company::default();
         while let Some(job) = waiting.blocking_recv() {
             let mut batch = vec![job];
             fill(&mut batch, &mut waiting);
-            while company.is_awaited(batch.len()) {
-                std::thread::yield_now();
-                fill(&mut batch, &mut waiting);
-            }
-            company.came(batch.len());
             self.commit(batch);
         }
     }
