@@ -85,17 +85,22 @@ fn copy_when_told(database: &Path, told: &Receiver<()>) {
 mod tests {
     use std::time::{Duration, Instant};
 
+    use tempfile::TempDir;
+
     use super::*;
 
     const LONG: Duration = Duration::from_secs(60);
 
-    /// A database whose commits copy nothing, with a table of one page a row.
-    fn database(path: &Path) -> Connection {
-        let connection = Connection::open(path).unwrap();
+    /// A database whose commits copy nothing, with a table of one page a row, in a directory of its own.
+    fn database() -> (TempDir, Connection, WalCopy) {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("a.db");
+        let connection = Connection::open(&path).unwrap();
         connection.execute_batch(SET_UP).unwrap();
         connection.execute_batch("PRAGMA wal_autocheckpoint = 0; PRAGMA synchronous = OFF").unwrap();
         connection.execute_batch("CREATE TABLE pages (content BLOB)").unwrap();
-        connection
+        let copy = WalCopy::beside(&path).unwrap();
+        (directory, connection, copy)
     }
 
     fn add_pages(connection: &mut Connection, pages: u32) {
@@ -110,10 +115,7 @@ mod tests {
 
     #[test]
     fn the_index_tells_what_sqlite_tells() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("a.db");
-        let mut connection = database(&path);
-        let mut copy = WalCopy::beside(&path).unwrap();
+        let (_directory, mut connection, mut copy) = database();
         add_pages(&mut connection, 100);
         let uncopied = copy.uncopied().unwrap();
         let frames = |row: &rusqlite::Row<'_>| Ok((row.get(1)?, row.get(2)?));
@@ -124,10 +126,7 @@ mod tests {
 
     #[test]
     fn a_log_that_is_nearly_full_is_copied_beside_the_connection_that_writes() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("a.db");
-        let mut connection = database(&path);
-        let mut copy = WalCopy::beside(&path).unwrap();
+        let (_directory, mut connection, mut copy) = database();
         for pages in [100, NEARLY_FULL] {
             add_pages(&mut connection, pages);
             copy.committed();
