@@ -92,7 +92,7 @@ impl<P: Projection> Projector<P> {
             ColumnOf::<P>::iter().filter(|column| over.iter().any(|o| o == column.as_str())).collect();
         let plain = |column: &String| *column != key && !over.contains(column);
         let plain = columns.iter().enumerate().filter(|(_, column)| plain(column)).map(|(place, _)| place).collect();
-        let shape = Arc::new(Shape { table: P::TABLE, key, columns, plain });
+        let shape = Arc::new(Shape { table: P::TABLE, key, columns, plain, appended: P::APPENDS });
         Box::new(Self { shape, indexed, rows: Rows::new(), batch: Vec::new() })
     }
 

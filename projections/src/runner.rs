@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use domain::event::Recorded;
 use domain::log::{Log, PAGE_EVENTS_MAX, Page};
+use futures::FutureExt;
 use tokio::sync::watch;
 
 use self::writing::Writing;
@@ -167,20 +168,27 @@ impl Runner {
 
     /// Folds what is new, and writes it unless something is being written; waits when there is nothing to do.
     async fn step(&mut self) -> Result<(), ProjectionError> {
-        let page = self.log.read_all(self.reached(), &[], PAGE_EVENTS_MAX).await?;
-        let is_new = page.through > self.reached();
-        if is_new {
-            self.fold(&page).await?;
-        }
+        // A log on another machine is not asked for what it is known not to have.
+        let is_new = self.log.grown(self.reached()).now_or_never().is_some();
+        let read = if is_new { self.read_and_fold().await? } else { 0 };
         if self.is_unwritten() && (self.writing.is_over() || self.rows_waiting() >= ROWS_WAITING_MAX) {
             self.write(self.settled.elapsed() >= IDLE_WRITTEN_WITHIN).await?;
-            if page.events.len() < PAGE_EVENTS_MAX {
+            if read < PAGE_EVENTS_MAX {
                 self.gather().await;
             }
         } else if !is_new {
             self.idle().await?;
         }
         Ok(())
+    }
+
+    /// Folds the next page of the log, and answers how many events it had.
+    async fn read_and_fold(&mut self) -> Result<usize, ProjectionError> {
+        let page = self.log.read_all(self.reached(), &[], PAGE_EVENTS_MAX).await?;
+        if page.through > self.reached() {
+            self.fold(&page).await?;
+        }
+        Ok(page.events.len())
     }
 
     /// Waits until there is something to fold or to write.

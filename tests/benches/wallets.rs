@@ -2,6 +2,7 @@
 
 mod corelog;
 
+use std::iter;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,7 +14,7 @@ use rust_decimal::Decimal;
 use tests::engine::Engine;
 use tests::fresh_id;
 
-use self::corelog::Corelog;
+use self::corelog::{Corelog, Lists};
 use crate::idiomatic::Idiomatic;
 use crate::measure::{Load, clients, rate, runtime};
 use crate::settings::Settings;
@@ -43,22 +44,27 @@ pub(crate) fn credit() -> BalanceCommand {
 struct Candidate {
     option: &'static str,
     shown: String,
-    engine: Option<Engine>,
+    /// `None`: the idiomatic stack.
+    ours: Option<(Engine, Lists)>,
 }
 
+const IDIOMATIC: &str = "wallets.idiomatic";
+/// Ours does the work of the idiomatic stack, which keeps one list, and that of a server, which keeps all there are.
+const OURS: [(&str, Engine, Lists); 4] = [
+    ("wallets.postgres.one", Engine::Postgres, Lists::Balances),
+    ("wallets.postgres.all", Engine::Postgres, Lists::All),
+    ("wallets.sqlite.one", Engine::Sqlite, Lists::Balances),
+    ("wallets.sqlite.all", Engine::Sqlite, Lists::All),
+];
+
 pub(crate) fn section(settings: &Settings) -> String {
-    let ours = |option, engine| Candidate {
-        option,
-        shown: format!("Corelog, {}", stores::name(engine)),
-        engine: Some(engine),
-    };
-    let idiomatic = Candidate {
-        option: "wallets.idiomatic",
-        shown: "cqrs-es + postgres-es, one GenericQuery".into(),
-        engine: None,
-    };
-    let mut candidates =
-        vec![idiomatic, ours("wallets.postgres", Engine::Postgres), ours("wallets.sqlite", Engine::Sqlite)];
+    let idiomatic =
+        Candidate { option: IDIOMATIC, shown: "cqrs-es + postgres-es, one GenericQuery".into(), ours: None };
+    let ours = OURS.map(|(option, engine, lists)| {
+        let shown = format!("Corelog, {}, {}", stores::name(engine), lists.shown());
+        Candidate { option, shown, ours: Some((engine, lists)) }
+    });
+    let mut candidates: Vec<Candidate> = iter::once(idiomatic).chain(ours).collect();
     candidates.retain(|candidate| settings.wants(candidate.option));
     let counts = settings.clients(&CLIENTS);
     let mut loads = vec![vec![Vec::new(); counts.len()]; candidates.len()];
@@ -72,13 +78,31 @@ pub(crate) fn section(settings: &Settings) -> String {
     }
     let medians: Vec<Vec<Load>> =
         loads.iter().map(|loads| loads.iter().map(|loads| Load::median(loads)).collect()).collect();
+    aims(settings, |option, clients| {
+        let candidate = candidates.iter().position(|candidate| candidate.option == option)?;
+        let count = counts.iter().position(|count| *count == clients)?;
+        Some(medians[candidate][count].per_second)
+    });
     shown(&candidates, &counts, &medians)
+}
+
+/// Compared with the same work, which is one list; what was not measured is left out.
+fn aims(settings: &Settings, per_second: impl Fn(&str, usize) -> Option<f64>) {
+    let aim = |what: &str, clients, times: f64, than: &str, ours: &str| {
+        if let (Some(aim), Some(reached)) = (per_second(than, clients), per_second(ours, clients)) {
+            settings.aims.at_least(format!("wallets, {clients} clients: {what}"), times * aim, reached, "/s");
+        }
+    };
+    aim("PostgreSQL, 10 × the idiomatic stack", 64, 10.0, IDIOMATIC, "wallets.postgres.one");
+    aim("SQLite, as many as PostgreSQL", 64, 1.0, "wallets.postgres.one", "wallets.sqlite.one");
+    aim("PostgreSQL, as many as the idiomatic stack", 1, 1.0, IDIOMATIC, "wallets.postgres.one");
+    aim("SQLite, as many as the idiomatic stack", 1, 1.0, IDIOMATIC, "wallets.sqlite.one");
 }
 
 fn shown(candidates: &[Candidate], counts: &[usize], medians: &[Vec<Load>]) -> String {
     let columns = ["stack", "clients", "commands/s", "p50", "p99", "to the idiomatic stack"];
     let mut table = Table::new("One event a command, 10,000 wallets", &columns);
-    let idiomatic = candidates.iter().position(|candidate| candidate.engine.is_none());
+    let idiomatic = candidates.iter().position(|candidate| candidate.ours.is_none());
     for (candidate, loads) in candidates.iter().zip(medians) {
         for (place, load) in loads.iter().enumerate() {
             let base = idiomatic.map(|idiomatic| medians[idiomatic][place].per_second);
@@ -96,8 +120,8 @@ fn shown(candidates: &[Candidate], counts: &[usize], medians: &[Vec<Load>]) -> S
 }
 
 async fn load(candidate: &Candidate, count: usize, settings: &Settings) -> Load {
-    let stack: Arc<dyn Stack> = match candidate.engine {
-        Some(engine) => Arc::new(Corelog::start(engine).await),
+    let stack: Arc<dyn Stack> = match candidate.ours {
+        Some((engine, lists)) => Arc::new(Corelog::start(engine, lists).await),
         None => Arc::new(Idiomatic::start().await),
     };
     let wallets: Arc<[String]> = (0..WALLETS).map(|_| UserId(fresh_id()).to_string()).collect();

@@ -34,7 +34,7 @@ use super::tail::Tail;
 #[derive(Debug, Clone)]
 pub struct PostgresOptions {
     /// Most connections that read at once. The writer and the listener have one each beside them.
-    pub readers_max: u32,
+    pub readers_max: usize,
     /// How long a batch waits for another server, or a foreign program, that is appending.
     pub turn_timeout: Duration,
     /// How long anything may take.
@@ -73,14 +73,14 @@ impl PostgresLog {
     pub async fn connect(url: &str, options: PostgresOptions) -> Result<Self, LogError> {
         let address = PgConnectOptions::from_str(url).map_err(|error| unavailable(&error))?;
         let address = address.application_name("corelog");
-        let (jobs, waiting) = Jobs::queue();
-        let mut writer = Writer::new(address.clone(), &options);
-        writer.set_up().await?;
+        writer::set_up(address.clone(), &options).await?;
         let reader = Reader::new(address.clone(), &options);
-        tokio::spawn(listener::announce(reader.clone(), writer.appended()));
         let tail = Arc::new(Tail::new(reader.head().await?));
-        tokio::spawn(writer.run(waiting, Arc::clone(&tail)));
-        let following = listener::follow(reader.clone(), Arc::clone(&tail), options.poll_interval);
+        let (jobs, waiting) = Jobs::queue();
+        let writer = Writer::new(address.clone(), &options, Arc::clone(&tail));
+        tokio::spawn(listener::announce(reader.clone(), writer.appended()));
+        writer.start(waiting).map_err(|error| LogError::Unavailable(error.to_string()))?;
+        let following = listener::follow(address.clone(), reader.clone(), Arc::clone(&tail), options.poll_interval);
         let listener = tokio::spawn(following).abort_handle();
         Ok(Self { tail, reader, jobs, address, listener })
     }

@@ -1,4 +1,4 @@
-//! Our bus and our runner, as a server has them, with every read model there is.
+//! Our bus and our runner, as a server has them.
 
 use std::sync::Arc;
 
@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use commands::{Clock, CommandBus, CommandContext};
 use domain::billing::balance::Balance;
 use domain::metadata::{Metadata, TenantId};
-use projections::billing::balances;
-use projections::{ReadModels, Runner, catalogue};
+use projections::billing::balances::{self, Balances};
+use projections::{Projection, ReadModels, Runner, catalogue};
 use rust_decimal::Decimal;
 use sea_orm::EntityTrait;
 use tests::engine::Engine;
@@ -18,6 +18,24 @@ use tokio::task::JoinHandle;
 use super::Stack;
 use crate::stores::Store;
 
+/// Which read models follow the log.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lists {
+    /// That of the balances, which the idiomatic stack keeps as well.
+    Balances,
+    /// Every one that a server has.
+    All,
+}
+
+impl Lists {
+    pub(super) fn shown(self) -> &'static str {
+        match self {
+            Self::Balances => "the list of balances",
+            Self::All => "all read models",
+        }
+    }
+}
+
 pub(super) struct Corelog {
     bus: CommandBus,
     models: ReadModels,
@@ -27,10 +45,12 @@ pub(super) struct Corelog {
 }
 
 impl Corelog {
-    pub(super) async fn start(engine: Engine) -> Self {
+    pub(super) async fn start(engine: Engine, lists: Lists) -> Self {
         let store = Store::open(engine).await;
         let (log, models) = (Arc::clone(&store.storage.log), store.storage.models.clone());
-        let runner = Runner::new(Arc::clone(&log), &models, catalogue());
+        let mut projectors = catalogue();
+        projectors.retain(|projector| lists == Lists::All || projector.name() == Balances::NAME);
+        let runner = Runner::new(Arc::clone(&log), &models, projectors);
         let projected = runner.position();
         let running = tokio::spawn(runner.run(store.storage.leading.clone()));
         Self { bus: CommandBus::new(log, Clock::system()), models, projected, running, _store: store }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::PgListener;
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
 use tokio::sync::watch;
 
 use super::super::tail::Tail;
@@ -14,6 +14,8 @@ const CHANNEL: &str = "corelog_events";
 
 /// How often other servers are notified at most.
 const ANNOUNCE_INTERVAL: Duration = Duration::from_millis(10);
+/// How long the listener tries to connect before it says that it cannot.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
 const PAUSE_AFTER_FAULT: Duration = Duration::from_millis(100);
 
 /// Notifies other servers of what this one has appended, until its writer is gone. Aside from the appends: a
@@ -33,11 +35,12 @@ pub(super) async fn announce(reader: Reader, mut appended: watch::Receiver<u64>)
 
 /// Keeps `tail` up to date for good: by notification, and by a look every `poll` because a notification can be lost
 /// with its connection.
-pub(super) async fn follow(reader: Reader, tail: Arc<Tail>, poll: Duration) {
+pub(super) async fn follow(address: PgConnectOptions, reader: Reader, tail: Arc<Tail>, poll: Duration) {
+    let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECTED_WITHIN).connect_lazy_with(address);
     let mut listener = None;
     loop {
         let newly = if listener.is_none() {
-            listener = listen(&reader).await;
+            listener = listen(&pool).await;
             listener.is_some()
         } else {
             false
@@ -56,9 +59,9 @@ pub(super) async fn follow(reader: Reader, tail: Arc<Tail>, poll: Duration) {
     }
 }
 
-async fn listen(reader: &Reader) -> Option<PgListener> {
+async fn listen(pool: &PgPool) -> Option<PgListener> {
     let connected = async {
-        let mut listener = PgListener::connect_with(reader.pool()).await?;
+        let mut listener = PgListener::connect_with(pool).await?;
         listener.listen(CHANNEL).await?;
         Ok::<_, sqlx::Error>(listener)
     };

@@ -1,29 +1,25 @@
 //! Reading the table. Whatever is visible is complete: positions become visible in their order, see the migration.
 
+mod connections;
 mod copy;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use domain::log::{CommandUnderKey, KeptCommand, LogError, Page};
 use domain::{Recorded, TenantId, Text};
 use futures::TryStreamExt;
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
-use sqlx::{Connection, PgPool, Postgres, Row};
+use sqlx::Row;
+use sqlx::postgres::{PgConnectOptions, PgRow};
 use uuid::Uuid;
 
+use self::connections::{Connections, Kept};
 use super::super::names::Shared;
 use super::{PostgresOptions, bigint, number, unavailable};
 
-type PgConnection = PoolConnection<Postgres>;
-
 /// How many positions one page with a filter looks through: about 50 ms.
 const FILTERED_POSITIONS_MAX: u64 = 100_000;
-/// A connection that nobody used for so long is tried before it is used.
-const IDLE: Duration = Duration::from_secs(1);
 
 const STREAM: &str = "SELECT position, event_id, aggregate_type, aggregate_id, sequence, event_type, event_version, \
      payload, tenant, metadata, recorded_at FROM events \
@@ -37,60 +33,43 @@ const COMMANDS: &str = "SELECT fingerprint, first_position, last_position, answe
 const COMMAND: &str =
     "SELECT fingerprint, first_position, last_position, answer FROM commands WHERE tenant = $1 AND key = $2";
 
-/// The connections for reading, opened when they are needed.
+/// Reads by a few connections, opened when they are needed.
 #[derive(Debug, Clone)]
 pub(super) struct Reader {
-    pool: PgPool,
-    failure: Arc<Mutex<Option<Instant>>>,
+    connections: Arc<Connections>,
 }
 
 impl Reader {
     pub(super) fn new(address: PgConnectOptions, options: &PostgresOptions) -> Self {
         let timeout = options.statement_timeout.as_millis().to_string();
-        let failure = Arc::new(Mutex::new(None));
-        let last_failure = Arc::clone(&failure);
-        let pool = PgPoolOptions::new()
-            .max_connections(options.readers_max + 2)
-            .acquire_timeout(options.turn_timeout)
-            .test_before_acquire(false)
-            .before_acquire(move |connection, used| {
-                let doubtful = used.idle_for > IDLE || used.idle_for > since(&last_failure);
-                Box::pin(async move {
-                    if doubtful {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
-            .connect_lazy_with(address.options([
-                ("statement_timeout", timeout.as_str()),
-                ("jit", "off"),
-                // All that is read stands in the order of an index. While a young log has no statistics the planner
-                // would rather read and sort 100,000 events for each page of 5,000.
-                ("enable_sort", "off"),
-                // Nothing is written here; a notification need not wait for the disk.
-                ("synchronous_commit", "off"),
-                // What is quoted here is quoted by the rules of the standard.
-                ("standard_conforming_strings", "on"),
-            ]));
-        Self { pool, failure }
-    }
-
-    pub(super) fn pool(&self) -> &PgPool {
-        &self.pool
+        let address = address.options([
+            ("statement_timeout", timeout.as_str()),
+            ("jit", "off"),
+            // All that is read stands in the order of an index. While a young log has no statistics the planner
+            // would rather read and sort 100,000 events for each page of 5,000.
+            ("enable_sort", "off"),
+            // Nothing is written here; a notification need not wait for the disk.
+            ("synchronous_commit", "off"),
+            // What is quoted here is quoted by the rules of the standard.
+            ("standard_conforming_strings", "on"),
+        ]);
+        let connections = Connections::new(address, options.readers_max, options.turn_timeout);
+        Self { connections: Arc::new(connections) }
     }
 
     pub(super) async fn head(&self) -> Result<u64, LogError> {
-        let query = |mut connection: PgConnection| async move {
-            sqlx::query_scalar(HEAD).fetch_one(&mut *connection).await.map(number)
+        let query = |mut connection: Kept| async move {
+            let head = sqlx::query_scalar(HEAD).fetch_one(&mut *connection).await?;
+            Ok((number(head), connection))
         };
         self.read(query).await
     }
 
     pub(super) async fn notify(&self, channel: &str, position: u64) -> Result<(), LogError> {
-        let query = |mut connection: PgConnection| async move {
+        let query = |mut connection: Kept| async move {
             let query = sqlx::query(NOTIFY).bind(channel).bind(position.to_string());
-            query.execute(&mut *connection).await.map(|_| ())
+            query.execute(&mut *connection).await?;
+            Ok(((), connection))
         };
         self.read(query).await
     }
@@ -99,9 +78,9 @@ impl Reader {
         if key.contains('\0') {
             return Ok(None);
         }
-        let query = |mut connection: PgConnection| async move {
+        let query = |mut connection: Kept| async move {
             let row = sqlx::query(COMMAND).bind(tenant.0).bind(key).fetch_optional(&mut *connection).await?;
-            row.as_ref().map(kept_command).transpose()
+            Ok((row.as_ref().map(kept_command).transpose()?, connection))
         };
         self.read(query).await
     }
@@ -113,30 +92,31 @@ impl Reader {
     ) -> Result<Vec<CommandUnderKey>, LogError> {
         // No tenant sorts before that of nobody, and no key is empty.
         let (tenant, key) = after.map_or((Uuid::nil(), String::new()), |(tenant, key)| (tenant.0, key));
-        let query = async |mut connection: PgConnection| {
+        let query = async |mut connection: Kept| {
             let query = sqlx::query(COMMANDS).bind(tenant).bind(&key).bind(bigint(limit as u64));
             let rows = query.fetch_all(&mut *connection).await?;
             let under_key = |row: &PgRow| {
                 let tenant = TenantId(row.try_get(4)?);
                 Ok(CommandUnderKey { tenant, key: row.try_get(5)?, kept: kept_command(row)? })
             };
-            rows.iter().map(under_key).collect()
+            Ok((rows.iter().map(under_key).collect::<sqlx::Result<_>>()?, connection))
         };
         self.read(query).await
     }
 
     pub(super) async fn positions(&self) -> Result<BTreeMap<String, u64>, LogError> {
-        let query = |mut connection: PgConnection| async move {
+        let query = |mut connection: Kept| async move {
             let rows: Vec<(String, i64)> = sqlx::query_as(POSITIONS).fetch_all(&mut *connection).await?;
-            Ok(rows.into_iter().map(|(reader, position)| (reader, number(position))).collect())
+            let positions = rows.into_iter().map(|(reader, position)| (reader, number(position)));
+            Ok((positions.collect(), connection))
         };
         self.read(query).await
     }
 
     pub(super) async fn position(&self, reader: &str) -> Result<u64, LogError> {
-        let query = |mut connection: PgConnection| async move {
+        let query = |mut connection: Kept| async move {
             let position = sqlx::query_scalar(POSITION).bind(reader).fetch_optional(&mut *connection).await?;
-            Ok(position.map_or(0, number))
+            Ok((position.map_or(0, number), connection))
         };
         self.read(query).await
     }
@@ -145,13 +125,14 @@ impl Reader {
         if id.contains('\0') {
             return Ok(Vec::new());
         }
-        let query = |mut connection: PgConnection| async move {
+        let query = |mut connection: Kept| async move {
             let query = sqlx::query(STREAM).bind(sort).bind(id).bind(bigint(after));
             let (mut rows, mut shared, mut events) = (query.fetch(&mut *connection), Shared::default(), Vec::new());
             while let Some(row) = rows.try_next().await? {
                 events.push(recorded(&row, &mut shared)?);
             }
-            Ok(events)
+            drop(rows);
+            Ok((events, connection))
         };
         self.read(query).await
     }
@@ -168,18 +149,11 @@ impl Reader {
         self.read(|connection| copy::page(connection, &statement, through, limit)).await
     }
 
-    /// Reads once more when the connection was lost: after the first failure all older ones are tried before use.
-    async fn read<T, F>(&self, read: impl Fn(PgConnection) -> F) -> Result<T, LogError>
+    async fn read<T, F>(&self, read: impl Fn(Kept) -> F) -> Result<T, LogError>
     where
-        F: Future<Output = sqlx::Result<T>>,
+        F: Future<Output = sqlx::Result<(T, Kept)>>,
     {
-        let attempt = async || read(self.pool.acquire().await?).await;
-        let mut result = attempt().await;
-        if result.as_ref().is_err_and(lost) {
-            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-            result = attempt().await;
-        }
-        result.map_err(|error| unavailable(&error))
+        self.connections.read(read).await.map_err(|error| unavailable(&error))
     }
 }
 
@@ -190,24 +164,6 @@ fn kept_command(row: &PgRow) -> sqlx::Result<KeptCommand> {
         last_position: number(row.try_get(2)?),
         answer: row.try_get(3)?,
     })
-}
-
-/// The time since the last failure of any connection.
-fn since(failure: &Mutex<Option<Instant>>) -> Duration {
-    let failure = *failure.lock().unwrap_or_else(PoisonError::into_inner);
-    failure.map_or(Duration::MAX, |failure| failure.elapsed())
-}
-
-/// Whether the connection is at fault, or the server was restarted behind it.
-#[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum; only these say that the connection is gone")]
-fn lost(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Database(error) => {
-            error.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("08"))
-        }
-        _ => false,
-    }
 }
 
 /// The types of the columns are known, so they are not checked for every row.

@@ -1,7 +1,8 @@
-//! The one task that writes: everything that waits becomes one statement, which is one durable transaction.
+//! The one thread that writes: what waits becomes one statement, which is one durable transaction.
 
 mod batch;
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use domain::log::{Appended, LogError};
 use migrations::EVENT_STORE_POSTGRES;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection};
+use tokio::runtime::{self, Handle};
 use tokio::sync::{mpsc, watch};
 
 use self::batch::{Verdicts, independent};
@@ -25,9 +27,12 @@ pub(super) struct Writer {
     address: PgConnectOptions,
     /// No answer in this time: the server is gone, and cannot even say so.
     silence_max: Duration,
+    tail: Arc<Tail>,
     shared: Shared,
     /// How far the log reached after what this server appended last.
     appended: watch::Sender<u64>,
+    /// Where senders wait for their answers.
+    senders: Handle,
     /// `None` after a failure: the next batch connects again.
     open: Option<Open>,
 }
@@ -37,31 +42,38 @@ struct Open {
     used: Instant,
 }
 
-impl Writer {
-    pub(super) fn new(address: PgConnectOptions, options: &PostgresOptions) -> Self {
-        let milliseconds = |duration: Duration| duration.as_millis().to_string();
-        let address = address.options([
-            // Durable when committed, and each statement of the function sees what was committed before it.
-            ("synchronous_commit", "on"),
-            ("default_transaction_isolation", "read\\ committed"),
-            // Somebody else who appends and never ends makes us fail and try again, not wait for ever.
-            ("lock_timeout", &milliseconds(options.turn_timeout)),
-            ("statement_timeout", &milliseconds(options.statement_timeout)),
-            ("idle_in_transaction_session_timeout", &milliseconds(options.statement_timeout)),
-            // Plans are made once; one that was made when the tables were empty must fit when they are full.
-            ("plan_cache_mode", "force_generic_plan"),
-            ("enable_seqscan", "off"),
-            ("jit", "off"),
-        ]);
-        let silence_max = options.statement_timeout + options.turn_timeout;
-        Self { address, silence_max, shared: Shared::default(), appended: watch::Sender::new(0), open: None }
-    }
+/// Makes the tables when there are none.
+pub(super) async fn set_up(address: PgConnectOptions, options: &PostgresOptions) -> Result<(), LogError> {
+    let connected = for_writing(address, options).connect().await;
+    let mut connection = connected.map_err(|error| unavailable(&error))?;
+    let applied = EVENT_STORE_POSTGRES.apply_postgres(&mut connection).await;
+    applied.map_err(|error| LogError::Unavailable(error.to_string()))
+}
 
-    /// Connects and makes the tables when there are none.
-    pub(super) async fn set_up(&mut self) -> Result<(), LogError> {
-        let connection = self.connection().await?;
-        let applied = EVENT_STORE_POSTGRES.apply_postgres(connection).await;
-        applied.map_err(|error| LogError::Unavailable(error.to_string()))
+fn for_writing(address: PgConnectOptions, options: &PostgresOptions) -> PgConnectOptions {
+    let milliseconds = |duration: Duration| duration.as_millis().to_string();
+    address.options([
+        // Durable when committed, and each statement of the function sees what was committed before it.
+        ("synchronous_commit", "on"),
+        ("default_transaction_isolation", "read\\ committed"),
+        // Somebody else who appends and never ends makes us fail and try again, not wait for ever.
+        ("lock_timeout", &milliseconds(options.turn_timeout)),
+        ("statement_timeout", &milliseconds(options.statement_timeout)),
+        ("idle_in_transaction_session_timeout", &milliseconds(options.statement_timeout)),
+        // Plans are made once; one that was made when the tables were empty must fit when they are full.
+        ("plan_cache_mode", "force_generic_plan"),
+        ("enable_seqscan", "off"),
+        ("jit", "off"),
+    ])
+}
+
+impl Writer {
+    /// A writer for senders in the runtime that this is called in.
+    pub(super) fn new(address: PgConnectOptions, options: &PostgresOptions, tail: Arc<Tail>) -> Self {
+        let silence_max = options.statement_timeout + options.turn_timeout;
+        let (shared, appended, senders) = (Shared::default(), watch::Sender::new(0), Handle::current());
+        let address = for_writing(address, options);
+        Self { address, silence_max, tail, shared, appended, senders, open: None }
     }
 
     /// How far the log reached after what this server appended last; 0 before it appends.
@@ -69,8 +81,18 @@ impl Writer {
         self.appended.subscribe()
     }
 
-    /// Works until nobody can send any more.
-    pub(super) async fn run(mut self, mut waiting: mpsc::Receiver<Job>, tail: Arc<Tail>) {
+    /// Works on a thread of its own until nobody can send any more: among the tasks of all requests the writer would
+    /// hear late that a batch is written, and everybody waits for that.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(super) fn start(self, waiting: mpsc::Receiver<Job>) -> io::Result<()> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = std::thread::Builder::new().name("log-writer".to_owned());
+        thread.spawn(move || runtime.block_on(self.run(waiting))).map(drop)
+    }
+
+    async fn run(mut self, mut waiting: mpsc::Receiver<Job>) {
         let mut batch = Vec::new();
         loop {
             if batch.is_empty() {
@@ -79,19 +101,19 @@ impl Writer {
             }
             fill(&mut batch, &mut waiting);
             let (now, later) = independent(batch);
-            self.commit(now, &tail).await;
+            self.commit(now).await;
             batch = later;
         }
     }
 
     /// All of `jobs` is durable when anybody hears of it, or none is.
-    async fn commit(&mut self, jobs: Vec<Job>, tail: &Tail) {
+    async fn commit(&mut self, jobs: Vec<Job>) {
         match self.write(&jobs).await {
-            Ok(verdicts) => self.answer(jobs, verdicts, tail),
+            Ok(verdicts) => self.answer(jobs, verdicts),
             Err(Failure::OfOne(_)) if jobs.len() > 1 => {
                 // The database does not say whose fault it is, so each has its own turn.
                 for job in jobs {
-                    Box::pin(self.commit(vec![job], tail)).await;
+                    Box::pin(self.commit(vec![job])).await;
                 }
             }
             Err(Failure::OfOne(error) | Failure::OfAll(error)) => {
@@ -129,7 +151,7 @@ impl Writer {
         Ok(&mut self.open.insert(Open { connection, used: Instant::now() }).connection)
     }
 
-    fn answer(&mut self, jobs: Vec<Job>, mut verdicts: Verdicts, tail: &Tail) {
+    fn answer(&mut self, jobs: Vec<Job>, mut verdicts: Verdicts) {
         let mut answers = Vec::with_capacity(jobs.len());
         let mut recorded = Vec::with_capacity(jobs.len());
         for job in jobs {
@@ -145,13 +167,13 @@ impl Writer {
             }
         }
         if !recorded.is_empty() {
-            tail.append(recorded);
+            self.tail.append(recorded);
             self.appended.send_replace(verdicts.head());
         }
-        // A sender that has gone needs no answer.
-        for (answer, appended) in answers {
-            drop(answer.send(Ok(appended)));
-        }
+        // A sender that has gone needs no answer. One task wakes all of them from within their runtime: to wake each
+        // from here costs a system call each.
+        let answers = answers.into_iter();
+        self.senders.spawn(async move { answers.for_each(|(answer, done)| drop(answer.send(Ok(done)))) });
     }
 }
 

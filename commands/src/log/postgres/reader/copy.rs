@@ -4,12 +4,13 @@ use chrono::DateTime;
 use domain::log::Page;
 use domain::{Recorded, TenantId, Text};
 use futures::TryStreamExt;
-use sqlx::pool::PoolConnection;
-use sqlx::{Postgres, error::BoxDynError};
+use futures::stream::BoxStream;
+use sqlx::error::BoxDynError;
 use uuid::Uuid;
 
 use super::super::super::names::Shared;
 use super::super::{bigint, number};
+use super::connections::Kept;
 use super::version;
 
 const COLUMNS: &str = "position, event_id, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, \
@@ -45,17 +46,31 @@ fn quoted(text: &str) -> String {
 
 /// What `statement` copies; `through` is where the page ends when it is neither full nor too heavy.
 pub(super) async fn page(
-    mut connection: PoolConnection<Postgres>,
+    mut connection: Kept,
     statement: &str,
     through: u64,
     limit: usize,
-) -> sqlx::Result<Page> {
+) -> sqlx::Result<(Page, Kept)> {
+    let messages = connection.copy_out_raw(statement).await?;
+    let (page, ended) = collect(messages, through, limit).await?;
+    if !ended {
+        connection.leave();
+    }
+    Ok((page, connection))
+}
+
+/// The page, and whether all of it was read.
+async fn collect<M: AsRef<[u8]>>(
+    mut messages: BoxStream<'_, sqlx::Result<M>>,
+    through: u64,
+    limit: usize,
+) -> sqlx::Result<(Page, bool)> {
     let mut page = Page { events: Vec::new(), through };
     let (mut shared, mut bytes) = (Shared::default(), 0);
-    let mut messages = connection.copy_out_raw(statement).await?;
     while let Some(message) = messages.try_next().await? {
         // A message holds one row; the first one holds what comes before the rows as well.
-        let mut row = Fields(&message);
+        let message = message.as_ref();
+        let mut row = Fields(message);
         if page.events.is_empty() && message.starts_with(SIGNATURE) {
             row.skip_header().map_err(sqlx::Error::Decode)?;
         }
@@ -66,13 +81,10 @@ pub(super) async fn page(
         page.through = if full { event.position } else { through.max(event.position) };
         page.events.push(event);
         if heavy {
-            drop(messages);
-            // What is still on its way would have to be read by the next user of the connection.
-            connection.close_on_drop();
-            break;
+            return Ok((page, false));
         }
     }
-    Ok(page)
+    Ok((page, true))
 }
 
 /// What is left of a row.
