@@ -36,11 +36,12 @@ pub(super) async fn announce(reader: Reader, mut appended: watch::Receiver<u64>)
 /// Keeps `tail` up to date for good: by notification, and by a look every `poll` because a notification can be lost
 /// with its connection.
 pub(super) async fn follow(address: PgConnectOptions, reader: Reader, tail: Arc<Tail>, poll: Duration) {
-    let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECTED_WITHIN).connect_lazy_with(address);
+    let connections =
+        PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECTED_WITHIN).connect_lazy_with(address);
     let mut listener = None;
     loop {
         let newly = if listener.is_none() {
-            listener = listen(&pool).await;
+            listener = listen(&connections).await;
             listener.is_some()
         } else {
             false
@@ -59,9 +60,9 @@ pub(super) async fn follow(address: PgConnectOptions, reader: Reader, tail: Arc<
     }
 }
 
-async fn listen(pool: &PgPool) -> Option<PgListener> {
+async fn listen(connections: &PgPool) -> Option<PgListener> {
     let connected = async {
-        let mut listener = PgListener::connect_with(pool).await?;
+        let mut listener = PgListener::connect_with(connections).await?;
         listener.listen(CHANNEL).await?;
         Ok::<_, sqlx::Error>(listener)
     };
