@@ -49,7 +49,11 @@ impl Connections {
     {
         let turn = tokio::time::timeout(self.turn_timeout, self.permits.acquire()).await;
         let _turn = turn.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)?;
-        let attempt = async || read(self.connected().await?).await;
+        let attempt = async || {
+            // A server that is gone without a word answers neither a call nor a sign of life.
+            let connected = tokio::time::timeout(self.turn_timeout, self.connected()).await;
+            read(connected.map_err(|_| sqlx::Error::PoolTimedOut)??).await
+        };
         let mut result = attempt().await;
         if result.as_ref().is_err_and(lost) {
             *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
@@ -73,9 +77,7 @@ impl Connections {
                 return Ok(kept);
             }
         }
-        let connection = tokio::time::timeout(self.turn_timeout, self.connect()).await;
-        let connection = connection.map_err(|_| sqlx::Error::PoolTimedOut)??;
-        Ok(Kept { connection, used: Instant::now(), left: false })
+        Ok(Kept { connection: self.connect().await?, used: Instant::now(), left: false })
     }
 
     async fn connect(&self) -> sqlx::Result<PgConnection> {
@@ -137,5 +139,25 @@ fn lost(error: &sqlx::Error) -> bool {
             error.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("08"))
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    #[tokio::test]
+    async fn a_server_that_says_nothing_is_not_waited_for_for_ever() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = PgConnectOptions::new().host("127.0.0.1").port(silent.local_addr().unwrap().port());
+        let connections = Connections::new(address, 1, Duration::from_millis(50));
+        let read = timeout(PATIENCE, connections.read(|kept| async { Ok(((), kept)) })).await;
+        assert!(matches!(read, Ok(Err(sqlx::Error::PoolTimedOut))), "{read:?}");
+        assert_eq!(connections.permits.available_permits(), 1, "its turn is the next one's");
     }
 }
