@@ -48,6 +48,8 @@ pub struct Server {
     /// How far events have become lines that say who did what.
     pub actions: ActionProgress,
     pub statuses: watch::Receiver<Arc<Statuses>>,
+    /// Why all projections stand still, while they do.
+    pub paused: watch::Receiver<Option<String>>,
     pub secrets: Secrets,
     pub tokens: Tokens,
     pub sessions: OpenSessions,

@@ -4,6 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use commands::{CommandError, NotYet};
 use domain::log::LogError;
+use domain::payload::UnfitPayload;
 use domain::refusal::{Refusal, RefusalKind};
 use replay::ReplayError;
 use serde_json::{Map, Value};
@@ -157,9 +158,16 @@ impl<E: Refusal> From<CommandError<E>> for ApiError {
                 "idempotency_key_reused",
                 "this Idempotency-Key was used for another request",
             ),
+            CommandError::Unfit(unfit) => unfit.into(),
             CommandError::Contended => Self::unavailable(&"too many conflicting commands on one resource"),
             CommandError::Log(error) => error.into(),
         }
+    }
+}
+
+impl From<UnfitPayload> for ApiError {
+    fn from(unfit: UnfitPayload) -> Self {
+        Self::new(ErrorKind::Malformed, "invalid_request", unfit.to_string())
     }
 }
 

@@ -41,6 +41,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Form<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let bytes = body(request, state).await?;
+        refuse_escaped_nul(&bytes)?;
         serde_urlencoded::from_bytes(&bytes)
             .map(Self)
             .map_err(|error| ApiError::field(named(&error), error.to_string()))
@@ -59,6 +60,9 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        if has_escaped_nul(parts.uri.path().as_bytes()) {
+            return Err(ApiError::not_found());
+        }
         let path = axum::extract::Path::<T>::from_request_parts(parts, state).await;
         path.map(|path| Self(path.0)).map_err(|_| ApiError::not_found())
     }
@@ -71,6 +75,15 @@ fn refuse_nul(json: &[u8]) -> Result<(), ApiError> {
     // After an odd number of backslashes the backslash itself is meant.
     let backslashes_before = |at: usize| json[..at].iter().rev().take_while(|byte| **byte == b'\\').count();
     if starts.map(backslashes_before).any(|before| before % 2 == 0) { Err(nul()) } else { Ok(()) }
+}
+
+/// The same in a path, a query or a form, where it may also stand as it is.
+fn refuse_escaped_nul(text: &[u8]) -> Result<(), ApiError> {
+    if has_escaped_nul(text) { Err(nul()) } else { Ok(()) }
+}
+
+fn has_escaped_nul(text: &[u8]) -> bool {
+    text.contains(&0) || text.windows(3).any(|three| three == b"%00")
 }
 
 fn nul() -> ApiError {
@@ -93,9 +106,7 @@ pub(crate) fn too_large() -> ApiError {
 
 /// What the fields of a query or form say.
 pub(crate) fn form_fields<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
-    if text.contains("%00") {
-        return Err(nul());
-    }
+    refuse_escaped_nul(text.as_bytes())?;
     serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(form_urlencoded(text))).map_err(|error| {
         let path = error.path().to_string();
         ApiError::field(if path == "." { named(error.inner()) } else { path }, error.into_inner().to_string())

@@ -62,6 +62,7 @@ async fn measure(server: &Server) {
     let handled = server.readers.handled().through;
     set("corelog_processes_position", &[], handled);
     set("corelog_processes_lag", &[], head.saturating_sub(handled));
+    set("corelog_projections_paused", &[], u64::from(server.paused.borrow().is_some()));
     for (name, status) in server.statuses.borrow().iter() {
         let label = [("projection", *name)];
         set("corelog_projection_position", &label, status.checkpoint.position);

@@ -100,7 +100,7 @@ async fn answer_once(
     let (mut parts, body) = request.into_parts();
     let bytes = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| extract::too_large())?;
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-    let user = context.user.map(|user| user.to_string()).or_else(|| device(app, &parts.headers)).unwrap_or_default();
+    let user = context.user.map(|user| user.to_string()).or_else(|| stranger(app, &parts.headers)).unwrap_or_default();
     let asked: [&[u8]; 5] = [
         context.surface.name().as_bytes(),
         user.as_bytes(),
@@ -109,7 +109,7 @@ async fn answer_once(
         &bytes,
     ];
     let fingerprint = app.secrets.fingerprint("idempotency", &asked).to_vec();
-    // Devices know nothing of each other, so each has keys of its own.
+    // Strangers know nothing of each other, so each has keys of its own.
     let namespace = if context.user.is_none() && !user.is_empty() { format!("{user}/") } else { String::new() };
     let key = CommandKey { key: format!("http:{namespace}{key}"), fingerprint };
     if let Some(kept) = app.log().command(context.tenant, &key.key).await? {
@@ -127,11 +127,13 @@ async fn answer_once(
     if done { keep_answer(app, &key, &context, response).await } else { Ok(response) }
 }
 
-/// Whatever a device that calls for itself shows, hashed.
-fn device(server: &Server, headers: &HeaderMap) -> Option<String> {
-    let shown = device_caller::shown(headers)?;
-    let hash = server.secrets.fingerprint("idempotency-device", &[shown.as_bytes()]);
-    Some(data_encoding::HEXLOWER.encode(&hash[..16]))
+/// Whatever somebody shows who is not signed in, hashed: the key of a device, or cookies, of which one may renew an
+/// entrance.
+fn stranger(server: &Server, headers: &HeaderMap) -> Option<String> {
+    let cookies = || headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let shown: Vec<&[u8]> = device_caller::shown(headers).map_or_else(cookies, |shown| vec![shown.as_bytes()]);
+    let hash = server.secrets.fingerprint("idempotency-device", &shown);
+    (!shown.is_empty()).then(|| data_encoding::HEXLOWER.encode(&hash[..16]))
 }
 
 /// An answer as it is kept, sealed, under its key.

@@ -112,8 +112,9 @@ async fn health(State(app): State<App>) -> Response {
     let log = app.log().head().await;
     let read_models = app.models.read.ping().await;
     let halted = app.statuses.borrow().values().any(|status| status.halted.is_some());
+    let paused = app.paused.borrow().is_some();
     let word = |good: bool| if good { "ok" } else { "unavailable" };
-    let healthy = log.is_ok() && read_models.is_ok() && !halted;
+    let healthy = log.is_ok() && read_models.is_ok() && !halted && !paused;
     let body = serde_json::json!({
         "status": if healthy { "healthy" } else { "unhealthy" },
         "version": env!("CARGO_PKG_VERSION"),
@@ -121,7 +122,7 @@ async fn health(State(app): State<App>) -> Response {
         "components": {
             "log": word(log.is_ok()),
             "read_models": word(read_models.is_ok()),
-            "projections": if halted { "halted" } else { "ok" },
+            "projections": if halted { "halted" } else if paused { "paused" } else { "ok" },
         },
     });
     let status = if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

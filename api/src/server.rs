@@ -139,7 +139,7 @@ async fn assembled(config: Config, clock: Clock, storage: &Storage) -> Result<(A
     let log_lines = log_lines::open(&config).await?;
     let (line_queue, line_writer) = LineQueue::new(Arc::clone(&log_lines), clock.clone());
     let actions = UserActions::new(Arc::clone(&storage.log), Arc::clone(&log_lines));
-    let fleet = Arc::new(Fleet::new(clock.now()));
+    let fleet = Arc::new(Fleet::default());
     let bus = Arc::new(CommandBus::new(Arc::clone(&storage.log), clock));
     let projections = up_to_date(storage).await?;
     let head = storage.log.head().await;
@@ -148,6 +148,7 @@ async fn assembled(config: Config, clock: Clock, storage: &Storage) -> Result<(A
     let app = Arc::new(Server {
         readers: Readers::new(projections.position(), projections.wanted(), processes.handled()),
         statuses: projections.statuses(),
+        paused: projections.paused(),
         models: storage.models.clone(),
         past: PastLists::default(),
         market: market::open(&config).await?,

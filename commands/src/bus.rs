@@ -5,6 +5,7 @@ use std::sync::Arc;
 use domain::aggregate::Decider;
 use domain::event::{DecodeError, EventNames, Recorded};
 use domain::log::{Append, Appended, KeptCommand, Log, LogError, NewEvent};
+use domain::payload::{self, UnfitPayload};
 
 use crate::cache::{AggregateCache, Loaded};
 use crate::clock::Clock;
@@ -37,7 +38,7 @@ pub enum CommandError<E: std::error::Error> {
     /// A rule of the business.
     #[error(transparent)]
     Refused(E),
-    /// The stream belongs to another tenant; surfaces say "not found".
+    /// The stream belongs to another tenant, and the command would begin it; surfaces say "not found".
     #[error("not found")]
     Foreign,
     /// `If-Match` names another sequence than the present one.
@@ -49,6 +50,9 @@ pub enum CommandError<E: std::error::Error> {
     /// Other servers were faster every time.
     #[error("too many conflicting commands on one resource")]
     Contended,
+    /// Its event could never be read again.
+    #[error(transparent)]
+    Unfit(#[from] UnfitPayload),
     /// The log does not answer, or holds what cannot be read.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -103,13 +107,31 @@ impl CommandBus {
         Err(CommandError::Contended)
     }
 
+    /// The aggregate `id` as it was when last seen here, without asking the log if it was: for whoever looks again soon
+    /// and reports what it is told of meanwhile with [`Self::saw`].
+    ///
+    /// # Errors
+    /// When the log does not answer or cannot be read.
+    pub async fn last_seen<A: Decider>(&self, id: &str) -> Result<A, LogError> {
+        match self.cache.look::<A>(A::TYPE, id) {
+            Some(loaded) => Ok(loaded.state),
+            None => self.load(id).await.map(|(state, _)| state),
+        }
+    }
+
+    /// Takes notice of an event, which another server may have appended.
+    pub fn saw(&self, aggregate_type: &'static str, event: &Recorded) {
+        self.cache.evict_before(aggregate_type, &event.aggregate_id, event.sequence);
+    }
+
     /// The aggregate `id` as it is now, and the sequence of its last event.
     ///
     /// # Errors
     /// When the log does not answer or cannot be read.
     pub async fn load<A: Decider>(&self, id: &str) -> Result<(A, u64), LogError> {
         let _turn = self.turns.take(A::TYPE, id).await;
-        let loaded = self.loaded::<A>(id).await?;
+        let mut loaded = self.kept::<A>(id);
+        self.read_on(id, &mut loaded).await?;
         let (state, sequence) = (loaded.state.clone(), loaded.sequence);
         self.cache.put(A::TYPE, id, loaded);
         Ok((state, sequence))
@@ -122,8 +144,19 @@ impl CommandBus {
         command: A::Command,
         context: &CommandContext,
     ) -> Result<Option<Receipt<A>>, CommandError<A::Error>> {
-        let loaded = self.loaded::<A>(id).await?;
-        match Self::decide(&loaded, command, context, &self.clock) {
+        let mut loaded = self.kept::<A>(id);
+        let unseen = loaded.sequence == 0;
+        if unseen {
+            self.read_on(id, &mut loaded).await?;
+        }
+        let mut decided = Self::decide(&loaded, command.clone(), context, &self.clock);
+        // Another server may have appended since. Only an append finds out: whatever else would be answered is decided
+        // by all that the log has now.
+        let appends = !context.dry_run && decided.as_ref().is_ok_and(|events| !events.is_empty());
+        if !appends && !unseen && self.read_on(id, &mut loaded).await? {
+            decided = Self::decide(&loaded, command, context, &self.clock);
+        }
+        match decided {
             Err(refusal) => {
                 self.cache.put(A::TYPE, id, loaded);
                 // A repeated command may be refused now because it was carried out before.
@@ -148,7 +181,9 @@ impl CommandBus {
         clock: &Clock,
     ) -> Result<Vec<A::Event>, CommandError<A::Error>> {
         if loaded.tenant.is_some_and(|tenant| tenant != context.metadata.tenant) {
-            return Err(CommandError::Foreign);
+            // Whoever asks hears what is said of a stream that is not there.
+            let absent = A::default().decide(command, clock.now());
+            return Err(absent.err().map_or(CommandError::Foreign, CommandError::Refused));
         }
         if context.expected_sequence.is_some_and(|expected| expected != loaded.sequence) {
             return Err(CommandError::Stale { actual: loaded.sequence });
@@ -167,7 +202,7 @@ impl CommandBus {
             aggregate_type: A::TYPE,
             aggregate_id: id.to_owned(),
             expected_sequence: loaded.sequence,
-            events: events.iter().map(|event| self.stored(event)).collect::<Result<_, _>>()?,
+            events: events.iter().map(|event| self.stored::<A>(event)).collect::<Result<_, _>>()?,
             tenant: context.metadata.tenant,
             metadata: json(&context.metadata)?,
             key: context.key.clone(),
@@ -189,17 +224,23 @@ impl CommandBus {
         }
     }
 
-    fn stored<E: EventNames>(&self, event: &E) -> Result<NewEvent, LogError> {
+    fn stored<A: Decider>(&self, event: &A::Event) -> Result<NewEvent, CommandError<A::Error>> {
         let (event_type, event_version) = event.name();
-        Ok(NewEvent { event_id: self.clock.new_id(), event_type, event_version, payload: json(event)? })
+        let payload = json(event)?;
+        payload::check(payload.as_bytes(), payload::LEVELS_MAX)?;
+        Ok(NewEvent { event_id: self.clock.new_id(), event_type, event_version, payload })
     }
 
-    async fn loaded<A: Decider>(&self, id: &str) -> Result<Loaded<A>, LogError> {
-        if let Some(loaded) = self.cache.take::<A>(A::TYPE, id) {
-            return Ok(loaded);
-        }
-        let recorded = self.log.read_stream(A::TYPE, id, 0).await?;
-        fold(&recorded, u64::MAX).map_err(|error| LogError::Damaged(error.to_string()))
+    /// The aggregate as it was when last seen here; as nobody has ever seen it when it was not.
+    fn kept<A: Decider>(&self, id: &str) -> Loaded<A> {
+        self.cache.take::<A>(A::TYPE, id).unwrap_or_default()
+    }
+
+    /// Folds what the log has beyond `loaded`; whether that was anything.
+    async fn read_on<A: Decider>(&self, id: &str, loaded: &mut Loaded<A>) -> Result<bool, LogError> {
+        let recorded = self.log.read_stream(A::TYPE, id, loaded.sequence).await?;
+        fold(loaded, &recorded).map_err(|error| LogError::Damaged(error.to_string()))?;
+        Ok(!recorded.is_empty())
     }
 
     async fn repeated(&self, context: &CommandContext) -> Result<Option<KeptCommand>, LogError> {
@@ -220,7 +261,8 @@ impl CommandBus {
             return Err(CommandError::KeyReused);
         }
         let recorded = self.log.read_stream(A::TYPE, id, 0).await?;
-        let loaded = fold::<A>(&recorded, kept.last_position)?;
+        let mut loaded = Loaded::<A>::default();
+        fold(&mut loaded, recorded.iter().take_while(|event| event.position <= kept.last_position))?;
         let of_command = |event: &Recorded| (kept.first_position..=kept.last_position).contains(&event.position);
         let recorded: Vec<Recorded> = recorded.into_iter().filter(of_command).collect();
         let events = recorded.iter().filter_map(|event| event.decode::<A>().transpose()).collect::<Result<_, _>>()?;
@@ -228,10 +270,12 @@ impl CommandBus {
     }
 }
 
-/// Folds the events of one stream up to `through`.
-fn fold<A: Decider>(recorded: &[Recorded], through: u64) -> Result<Loaded<A>, DecodeError> {
-    let mut loaded = Loaded { state: A::default(), sequence: 0, position: 0, tenant: None };
-    for event in recorded.iter().take_while(|event| event.position <= through) {
+/// Folds `recorded`, which follow what is folded.
+fn fold<'a, A: Decider>(
+    loaded: &mut Loaded<A>,
+    recorded: impl IntoIterator<Item = &'a Recorded>,
+) -> Result<(), DecodeError> {
+    for event in recorded {
         if let Some(decoded) = event.decode::<A>()? {
             loaded.state.apply(decoded);
         }
@@ -239,7 +283,7 @@ fn fold<A: Decider>(recorded: &[Recorded], through: u64) -> Result<Loaded<A>, De
         loaded.position = event.position;
         loaded.tenant = loaded.tenant.or(Some(event.tenant));
     }
-    Ok(loaded)
+    Ok(())
 }
 
 fn receipt<A: Decider>(loaded: Loaded<A>, events: Vec<A::Event>, recorded: Vec<Recorded>) -> Receipt<A> {
@@ -256,3 +300,6 @@ fn receipt<A: Decider>(loaded: Loaded<A>, events: Vec<A::Event>, recorded: Vec<R
 fn json(value: &impl serde::Serialize) -> Result<String, LogError> {
     serde_json::to_string(value).map_err(|error| LogError::Damaged(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,7 @@ pub mod readings;
 pub mod task_clock;
 
 use std::collections::{BTreeMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use async_trait::async_trait;
 use domain::aggregate::Decider;
 use domain::event::{DecodeError, Recorded};
 use domain::log::{LogError, PAGE_EVENTS_MAX};
+use futures::FutureExt;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -56,6 +58,9 @@ pub trait Gateway: Send + Sync + 'static {
     fn at_once(&self) -> usize {
         WORK_AT_ONCE
     }
+    /// Called before the log is read, each time that this server begins to lead: what was noticed in an earlier lead may
+    /// have ended elsewhere.
+    fn begin(&self) {}
     /// What `event` means for its piece of work. Called in the order of the log.
     ///
     /// # Errors
@@ -129,6 +134,7 @@ impl GatewayRunner {
 
     async fn lead(&mut self, leading: &watch::Receiver<bool>) -> Result<(), LogError> {
         let log = Arc::clone(self.bus.log());
+        self.gateway.begin();
         self.kept = log.reader_position(&self.reader()).await?;
         self.through = self.kept;
         while *leading.borrow() {
@@ -142,7 +148,7 @@ impl GatewayRunner {
                 self.start_work();
                 tokio::select! {
                     () = log.grown(self.through) => {}
-                    Some(done) = self.tasks.join_next() => self.finished(done),
+                    Some(Ok((id, outcome))) = self.tasks.join_next() => self.finished(&id, outcome),
                     () = tokio::time::sleep(IDLE) => {}
                 }
             }
@@ -151,6 +157,7 @@ impl GatewayRunner {
     }
 
     fn take_notice(&mut self, event: &Recorded) {
+        self.bus.saw(self.gateway.consumes(), event);
         match self.gateway.notice(event) {
             Ok(Notice::Begins) => {
                 self.open.insert(Arc::from(&*event.aggregate_id), event.position);
@@ -171,7 +178,8 @@ impl GatewayRunner {
             self.running.insert(Arc::clone(&id));
             let (bus, gateway) = (Arc::clone(&self.bus), Arc::clone(&self.gateway));
             self.tasks.spawn(async move {
-                let outcome = gateway.perform(&bus, &id).await;
+                let performed = AssertUnwindSafe(gateway.perform(&bus, &id)).catch_unwind().await;
+                let outcome = performed.unwrap_or_else(|_| Err("it broke off".to_owned()));
                 if outcome.is_err() {
                     tokio::time::sleep(PAUSE_AFTER_FAULT).await;
                 }
@@ -180,21 +188,10 @@ impl GatewayRunner {
         }
     }
 
-    fn finished(&mut self, done: Result<(Arc<str>, Result<(), String>), tokio::task::JoinError>) {
-        match done {
-            Ok((id, outcome)) => {
-                self.running.remove(&id);
-                if let Err(reason) = outcome {
-                    tracing::warn!(gateway = self.gateway.name(), %id, reason, "work is taken up again");
-                }
-            }
-            // A task that panicked cannot say which work it was: everything still open is taken up again.
-            Err(error) => {
-                tracing::error!(gateway = self.gateway.name(), %error, "work broke off");
-                if self.tasks.is_empty() {
-                    self.running.clear();
-                }
-            }
+    fn finished(&mut self, id: &Arc<str>, outcome: Result<(), String>) {
+        self.running.remove(id);
+        if let Err(reason) = outcome {
+            tracing::warn!(gateway = self.gateway.name(), %id, reason, "work is taken up again");
         }
     }
 

@@ -52,16 +52,20 @@ impl<E: std::error::Error> From<CommandError<E>> for ProcessError {
     fn from(error: CommandError<E>) -> Self {
         match error {
             CommandError::Contended | CommandError::Log(_) => Self::Retry(error.to_string()),
-            CommandError::Refused(_) | CommandError::Foreign | CommandError::Stale { .. } | CommandError::KeyReused => {
-                Self::Refused(error.to_string())
-            }
+            CommandError::Refused(_)
+            | CommandError::Foreign
+            | CommandError::Stale { .. }
+            | CommandError::KeyReused
+            | CommandError::Unfit(_) => Self::Refused(error.to_string()),
         }
     }
 }
 
+/// An event that this program cannot read was written by a newer one, which will lead soon: to pass over it would lose
+/// what it calls for.
 impl From<DecodeError> for ProcessError {
     fn from(error: DecodeError) -> Self {
-        Self::Refused(error.to_string())
+        Self::Retry(error.to_string())
     }
 }
 

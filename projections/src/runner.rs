@@ -90,7 +90,7 @@ impl Runner {
             running: projectors.into_iter().map(Running::new).collect(),
             writing: Writing::default(),
             settled: Instant::now(),
-            published: Published { position: watch::Sender::new(0), statuses: watch::Sender::new(Arc::default()) },
+            published: Published::default(),
             wanted: watch::Sender::new(0),
         }
     }
@@ -108,6 +108,11 @@ impl Runner {
     /// The state of every projection.
     pub fn statuses(&self) -> watch::Receiver<Arc<Statuses>> {
         self.published.statuses.subscribe()
+    }
+
+    /// Why all projections stand still, while they do: they try again until it has passed.
+    pub fn paused(&self) -> watch::Receiver<Option<String>> {
+        self.published.paused.subscribe()
     }
 
     /// Projects everything that is in the log now.
@@ -144,6 +149,7 @@ impl Runner {
                 if *leading.borrow_and_update() { self.lead(&leading).await } else { self.follow(&leading).await };
             if let Err(error) = outcome {
                 tracing::warn!(%error, "projections pause");
+                self.published.paused.send_replace(Some(error.to_string()));
                 tokio::time::sleep(PAUSE_AFTER_FAULT).await;
             }
         }
@@ -200,6 +206,7 @@ impl Runner {
                 () = log.grown(reached.saturating_add(WORTH_A_BATCH)) => Ok(()),
             };
         }
+        self.published.go_on();
         let pause = if self.running.iter().any(Running::is_late) { IDLE_WRITTEN_WITHIN } else { IDLE };
         match tokio::time::timeout(pause, log.grown(reached)).await {
             Ok(()) => Ok(()),
@@ -224,6 +231,7 @@ impl Runner {
                 running.checkpoint = stored.remove(running.projector.table()).unwrap_or_default();
             }
             self.publish();
+            self.published.go_on();
             tokio::time::sleep(FOLLOW_INTERVAL).await;
         }
         Ok(())
@@ -290,7 +298,7 @@ impl Runner {
             self.settled = Instant::now();
         }
         let (published, statuses, reached) = (self.published.clone(), self.statuses_now(), self.reached());
-        self.writing.begin(&self.tables, batch, move || published.tell(statuses, reached));
+        self.writing.begin(&self.tables, batch, move || published.written(statuses, reached));
         Ok(())
     }
 
@@ -339,16 +347,27 @@ impl Runner {
 }
 
 /// What others see of the projections.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Published {
     position: watch::Sender<u64>,
     statuses: watch::Sender<Arc<Statuses>>,
+    paused: watch::Sender<Option<String>>,
 }
 
 impl Published {
     fn tell(&self, statuses: Statuses, reached: u64) {
         self.statuses.send_replace(Arc::new(statuses));
         self.position.send_if_modified(|position| std::mem::replace(position, reached) != reached);
+    }
+
+    fn written(&self, statuses: Statuses, reached: u64) {
+        self.tell(statuses, reached);
+        self.go_on();
+    }
+
+    /// Whatever stood in the way has passed.
+    fn go_on(&self) {
+        self.paused.send_if_modified(|paused| paused.take().is_some());
     }
 }
 

@@ -17,6 +17,8 @@ use crate::progress::Progress;
 
 /// Events (or commands) handed to the log at a time.
 const BATCH: usize = 5_000;
+/// Lines handed to the log at a time, in bytes: it takes a few copies of them.
+const BATCH_BYTES: usize = 32 * 1024 * 1024;
 /// Longest line: an event of the largest size, escaped, and what surrounds it.
 const LINE_BYTES_MAX: u64 = 8 * EVENT_BYTES_MAX as u64;
 
@@ -54,6 +56,7 @@ pub async fn import(
         let text = str::from_utf8(&line).map_err(|error| at(error.to_string()))?.trim();
         if !text.is_empty() {
             import.take(text).map_err(at)?;
+            import.weight += text.len();
         }
         if import.is_heavy() {
             import.hand_over().await?;
@@ -68,6 +71,8 @@ struct Import {
     continuity: Continuity,
     events: Vec<Recorded>,
     commands: Vec<CommandUnderKey>,
+    /// Bytes of the lines of both.
+    weight: usize,
     readers: BTreeMap<String, u64>,
     head: u64,
     tally: Tally,
@@ -81,6 +86,7 @@ impl Import {
             continuity: Continuity::default(),
             events: Vec::new(),
             commands: Vec::new(),
+            weight: 0,
             readers: BTreeMap::new(),
             head: 0,
             tally: Tally::default(),
@@ -132,11 +138,12 @@ impl Import {
     }
 
     fn is_heavy(&self) -> bool {
-        self.events.len() >= BATCH || self.commands.len() >= BATCH
+        self.events.len() >= BATCH || self.commands.len() >= BATCH || self.weight >= BATCH_BYTES
     }
 
     async fn hand_over(&mut self) -> Result<(), ReplayError> {
         let (events, commands) = (std::mem::take(&mut self.events), std::mem::take(&mut self.commands));
+        self.weight = 0;
         self.imported.events += events.len() as u64;
         self.imported.commands += commands.len() as u64;
         if !events.is_empty() {

@@ -21,7 +21,11 @@ struct Attacker {
 
 impl Attacker {
     async fn new() -> Self {
-        Self { server: TestServer::start(Engine::Sqlite).await, findings: Vec::new(), sent: 0 }
+        Self::on(Engine::Sqlite).await
+    }
+
+    async fn on(engine: Engine) -> Self {
+        Self { server: TestServer::start(engine).await, findings: Vec::new(), sent: 0 }
     }
 
     fn admin(&self, operation: &Operation) -> Client {
@@ -148,8 +152,15 @@ fn wrong_values() -> [Value; 13] {
 }
 
 #[tokio::test]
-async fn unknown_ids_are_not_found_or_refused() {
-    let mut attacker = Attacker::new().await;
+async fn unknown_ids_are_not_found_or_refused_sqlite() {
+    unknown_ids_are_not_found_or_refused(Engine::Sqlite).await;
+}
+#[tokio::test]
+async fn unknown_ids_are_not_found_or_refused_postgres() {
+    unknown_ids_are_not_found_or_refused(Engine::Postgres).await;
+}
+async fn unknown_ids_are_not_found_or_refused(engine: Engine) {
+    let mut attacker = Attacker::on(engine).await;
     for operation in operations().iter().filter(|operation| operation.is_of_paths_with_ids()) {
         for id in unknown_ids() {
             attacker.send(operation, &operation.at(&id), None).await;
@@ -200,4 +211,36 @@ async fn headers_that_mean_nothing_are_refused() {
         }
     }
     attacker.done();
+}
+
+#[tokio::test]
+async fn a_nul_in_a_form_is_refused_sqlite() {
+    a_nul_in_a_form_is_refused(Engine::Sqlite).await;
+}
+#[tokio::test]
+async fn a_nul_in_a_form_is_refused_postgres() {
+    a_nul_in_a_form_is_refused(Engine::Postgres).await;
+}
+async fn a_nul_in_a_form_is_refused(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let head = server.head().await;
+    let forms: [(&str, &[&str]); 3] = [
+        ("/register", &["name", "email", "password", "username"]),
+        ("/login", &["email", "password"]),
+        ("/api/v1/auth/login", &["username", "password"]),
+    ];
+    for (path, fields) in forms {
+        for bad in fields {
+            let value = |field: &str| if field == "email" { "a@example.com" } else { "Correct-horse-7" };
+            let form: Vec<_> = fields.iter().map(|field| (*field, value(field))).collect();
+            let form = form
+                .iter()
+                .map(|(field, value)| (*field, if field == bad { format!("{value}\0") } else { (*value).to_owned() }));
+            let form: Vec<(&str, String)> = form.collect();
+            let form: Vec<(&str, &str)> = form.iter().map(|(field, value)| (*field, value.as_str())).collect();
+            let answer = server.anonymous().post_form(path, &form).await;
+            assert!((400..500).contains(&answer.status), "{path} {bad}: {} {}", answer.status, answer.text);
+        }
+    }
+    assert_eq!(server.head().await, head);
 }

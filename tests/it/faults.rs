@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use api::config::Config;
 use api::surface::Surface;
+use sea_orm::ConnectionTrait;
 use serde_json::json;
+use tests::engine::Engine;
 use tests::postgres::Database;
 use tests::proxy::Proxy;
 use tests::server::{Client, TestServer, settings};
@@ -50,4 +52,33 @@ async fn without_its_database_the_server_says_so_and_recovers_by_itself() {
     // Every code that was answered for is there; one that was refused may be there too, if its commit arrived.
     assert!(seen.get("/api/recharge/codes").await.at("/total").as_u64().unwrap() >= 4);
     assert_eq!(server.anonymous().get("/health").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn read_models_that_cannot_be_written_are_told_of_sqlite() {
+    read_models_that_cannot_be_written_are_told_of(Engine::Sqlite).await;
+}
+#[tokio::test(flavor = "multi_thread")]
+async fn read_models_that_cannot_be_written_are_told_of_postgres() {
+    read_models_that_cannot_be_written_are_told_of(Engine::Postgres).await;
+}
+async fn read_models_that_cannot_be_written_are_told_of(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let (admin, anonymous) = (server.admin(Surface::HashInsight), server.anonymous());
+    let rename = async |from: &str, to: &str| {
+        let sql = format!("ALTER TABLE {from} RENAME TO {to}");
+        server.models.write.execute_unprepared(&sql).await.unwrap();
+    };
+    let health = async |word: &str| {
+        let told = async { while anonymous.get("/health").await.at("/components/projections") != word {} };
+        tokio::time::timeout(PATIENCE, told).await.unwrap();
+    };
+    rename("leads_v1", "lost").await;
+    admin.post("/crm/api/lead", json!({ "name": "Ada" })).await.expect(200);
+    health("paused").await;
+    assert_eq!(anonymous.get("/health").await.status, 503);
+    assert!(anonymous.get("/metrics").await.text.contains("corelog_projections_paused 1"));
+    rename("lost", "leads_v1").await;
+    health("ok").await;
+    assert_eq!(admin.get("/crm/api/leads").await.expect(200).at("/leads/0/name"), "Ada");
 }

@@ -272,8 +272,13 @@ async fn in_order(engine: Engine) {
     assert_eq!(kept.lines.reached("r").await.unwrap(), 0);
     // A clock that is set back does not change the order.
     let late = NewLine { at: start() - TimeDelta::hours(1), ..line(4) };
-    kept.lines.append(vec![line(1), line(2), line(3)], Some(Reached { reader: "r", position: 9 })).await.unwrap();
-    kept.lines.append(vec![late], Some(Reached { reader: "r", position: 12 })).await.unwrap();
+    kept.lines
+        .append(vec![line(1), line(2), line(3)], Some(Reached { reader: "r", from: 0, position: 9 }))
+        .await
+        .unwrap();
+    // Another server, which does not know yet that it leads no more.
+    kept.lines.append(vec![line(9)], Some(Reached { reader: "r", from: 0, position: 9 })).await.unwrap_err();
+    kept.lines.append(vec![late], Some(Reached { reader: "r", from: 9, position: 12 })).await.unwrap();
     assert_eq!(kept.lines.reached("r").await.unwrap(), 12);
     let first = kept.lines.after(&system(), 0, 3).await.unwrap();
     let rest = kept.lines.after(&system(), first[2].id, 3).await.unwrap();

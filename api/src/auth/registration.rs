@@ -126,6 +126,7 @@ pub(super) fn of_user(error: CommandError<UserError>) -> ApiError {
         CommandError::Refused(_)
         | CommandError::Stale { .. }
         | CommandError::KeyReused
+        | CommandError::Unfit(_)
         | CommandError::Contended
         | CommandError::Log(_) => return error.into(),
     };

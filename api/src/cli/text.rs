@@ -42,6 +42,12 @@ pub(super) fn verification(verification: &Verification, out: Out<'_>) -> Result<
             writeln!(out, "  {name}: and more")?;
         }
     }
+    // Not a difference: a server that runs is about to fold them. It says so itself when it cannot.
+    let behind = verification.projections.iter().filter(|verified| verified.position < verification.head).count();
+    if behind > 0 {
+        let head = verification.head;
+        writeln!(out, "{behind} read models have not come to the end of the log yet, which is position {head}.")?;
+    }
     writeln!(out, "{}", if verification.equal { "Everything is what the log says." } else { "There are differences." })
 }
 

@@ -78,9 +78,8 @@ async fn create_task(
         allowance: terms.allowance(&app, &caller).await?,
     };
     let id = caller.request.id_for("task");
-    app.change::<Task>(&caller.request, &id.to_string(), submit).await?;
-    let row = tasks::find(&app.models.read, caller.user.tenant, id).await?;
-    Ok(envelope::ok(NewTaskOut::from(row.ok_or_else(ApiError::not_found)?)))
+    let submitted = app.change::<Task>(&caller.request, &id.to_string(), submit).await?;
+    Ok(envelope::ok(NewTaskOut::of(id, &submitted)?))
 }
 
 #[derive(Deserialize)]

@@ -40,21 +40,14 @@ pub struct MeasuredGpu {
     pub memory_total_gb: f64,
 }
 
-/// The last heartbeat of each server.
-pub struct Fleet {
-    since: DateTime<Utc>,
-    heard: RwLock<HashMap<Uuid, Heartbeat>>,
-}
+/// The last heartbeat of each server; nobody is heard yet by default.
+#[derive(Default)]
+pub struct Fleet(RwLock<HashMap<Uuid, Heartbeat>>);
 
 impl Fleet {
-    /// Nobody heard yet, listening since `now`.
-    pub fn new(now: DateTime<Utc>) -> Self {
-        Self { since: now, heard: RwLock::default() }
-    }
-
     /// Keeps a heartbeat, unless a later session has been heard.
     pub fn hear(&self, server: Uuid, heartbeat: Heartbeat) {
-        let mut heard = self.heard.write().unwrap_or_else(PoisonError::into_inner);
+        let mut heard = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if heard.get(&server).is_none_or(|last| last.session <= heartbeat.session) {
             heard.insert(server, heartbeat);
         }
@@ -62,13 +55,8 @@ impl Fleet {
 
     /// The last heartbeat of a session of a server.
     pub fn last(&self, server: Uuid, session: u32) -> Option<Heartbeat> {
-        let heard = self.heard.read().unwrap_or_else(PoisonError::into_inner);
+        let heard = self.0.read().unwrap_or_else(PoisonError::into_inner);
         heard.get(&server).filter(|last| last.session == session).cloned()
-    }
-
-    /// Since when a session was not heard; never longer than anybody listens.
-    pub fn silent_since(&self, server: Uuid, session: u32) -> DateTime<Utc> {
-        self.last(server, session).map_or(self.since, |last| last.at)
     }
 }
 
@@ -80,11 +68,10 @@ mod tests {
     fn an_earlier_session_is_not_heard_any_more() {
         let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
         let heartbeat = |session, seconds| Heartbeat { session, at: at(seconds), running: vec![], figures: None };
-        let (fleet, server) = (Fleet::new(at(5)), Uuid::from_u128(1));
-        assert_eq!(fleet.silent_since(server, 1), at(5));
+        let (fleet, server) = (Fleet::default(), Uuid::from_u128(1));
         fleet.hear(server, heartbeat(1, 10));
         fleet.hear(server, heartbeat(2, 20));
         fleet.hear(server, heartbeat(1, 30));
-        assert_eq!((fleet.last(server, 1), fleet.silent_since(server, 2)), (None, at(20)));
+        assert_eq!((fleet.last(server, 1), fleet.last(server, 2)), (None, Some(heartbeat(2, 20))));
     }
 }

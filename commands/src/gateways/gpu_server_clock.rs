@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use cqrs_es::Aggregate;
 use domain::compute::gpu_server::{GpuServer, GpuServerCommand, GpuServerEvent, OfflineCause};
 use domain::event::{DecodeError, Recorded};
 use uuid::Uuid;
 
-use super::fleet::Fleet;
+use super::fleet::{Fleet, Heartbeat};
 use super::{Gateway, Notice, unasked};
 use crate::bus::CommandBus;
 
@@ -58,12 +58,13 @@ impl Gateway for GpuServerClock {
 
     async fn perform(&self, bus: &CommandBus, id: &str) -> Result<(), String> {
         let server: Uuid = id.parse().map_err(|_| format!("{id} is no id of a server"))?;
+        let mut watch = Watch::default();
         loop {
-            let (state, _) = bus.load::<GpuServer>(id).await.map_err(|error| error.to_string())?;
-            match state {
+            match bus.last_seen::<GpuServer>(id).await.map_err(|error| error.to_string())? {
                 GpuServer::Registered { session, online: true, .. } => {
-                    let silent = bus.clock().now() - self.fleet.silent_since(server, session);
-                    if silent > self.patience {
+                    let heard = self.fleet.last(server, session);
+                    if watch.silence(session, heard.as_ref(), bus.clock().now()) > self.patience {
+                        tracing::warn!(server = id, session, "a GPU server is lost: its agent is not heard any more");
                         let lost = GpuServerCommand::Disconnect { session, cause: OfflineCause::HeartbeatLost };
                         unasked::<GpuServer>(bus, id, lost, self.name()).await?;
                     }
@@ -73,5 +74,44 @@ impl Gateway for GpuServerClock {
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+}
+
+/// Somebody who listens to a server. What was said before, to another server of ours perhaps, is not known here.
+#[derive(Default)]
+struct Watch {
+    /// The session, and when it was seen first.
+    watched: Option<(u32, DateTime<Utc>)>,
+}
+
+impl Watch {
+    /// How long `session` has said nothing, as far as that can be known here.
+    fn silence(&mut self, session: u32, heard: Option<&Heartbeat>, now: DateTime<Utc>) -> TimeDelta {
+        let began = match self.watched {
+            Some((watched, began)) if watched == session => began,
+            _ => now,
+        };
+        self.watched = Some((session, began));
+        now - heard.map_or(began, |heard| heard.at.max(began))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_silent_since_it_was_heard_and_never_for_longer_than_anybody_listens() {
+        let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
+        let heard = |seconds| Some(Heartbeat { session: 1, at: at(seconds), running: vec![], figures: None });
+        let mut watch = Watch::default();
+        let mut silence =
+            |session, heard: Option<Heartbeat>, now| watch.silence(session, heard.as_ref(), at(now)).num_seconds();
+        // Heard long ago, before this server led.
+        assert_eq!(silence(1, heard(10), 100), 0);
+        assert_eq!(silence(1, heard(10), 105), 5);
+        assert_eq!(silence(1, heard(104), 106), 2);
+        // Another session begins, whose agent was not heard yet.
+        assert_eq!((silence(2, None, 200), silence(2, None, 203)), (0, 3));
     }
 }

@@ -190,7 +190,14 @@ impl LineFilter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reached {
     pub reader: &'static str,
+    /// Where it was.
+    pub from: u64,
     pub position: u64,
+}
+
+/// A reader is not where it was said to be: another server has kept these lines meanwhile.
+fn overtaken(reader: &str) -> LinesFault {
+    LinesFault(format!("another server has moved {reader}"))
 }
 
 /// Lines of all tenants and sources.
@@ -199,7 +206,7 @@ pub trait LogLines: Send + Sync {
     /// Keeps lines in this order, all or none, and with them how far a reader has come.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not answer, or the reader is elsewhere.
     async fn append(&self, lines: Vec<NewLine>, reached: Option<Reached>) -> Result<(), LinesFault>;
 
     /// One page of the lines that `filter` lets through, the newest first.

@@ -83,6 +83,10 @@ impl Gateway for MinerOrders {
         ORDERS_AT_ONCE
     }
 
+    fn begin(&self) {
+        self.queues.clear();
+    }
+
     fn notice(&self, event: &Recorded) -> Result<Notice, DecodeError> {
         let Some(decoded) = event.decode::<MinerCommand>()? else { return Ok(Notice::Continues) };
         Ok(match decoded {

@@ -24,7 +24,7 @@ use crate::bus::{CommandBus, CommandError};
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How seldom one that waits is looked at, at most.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
-/// Tasks that are watched at the same time, the oldest first.
+/// Tasks that are watched at the same time.
 const TASKS_AT_ONCE: usize = 100_000;
 /// How long the agent's heartbeats may leave out a task that was just given to it.
 const UNMENTIONED_MAX: TimeDelta = TimeDelta::seconds(10);
@@ -78,6 +78,10 @@ impl Gateway for TaskClock {
         TASKS_AT_ONCE
     }
 
+    fn begin(&self) {
+        self.bells().clear();
+    }
+
     fn notice(&self, event: &Recorded) -> Result<Notice, DecodeError> {
         let notice = event.decode::<Task>()?.map_or(Notice::Continues, |event| match event {
             TaskEvent::Submitted { .. } | TaskEvent::Retried { .. } => Notice::Begins,
@@ -99,7 +103,7 @@ impl Gateway for TaskClock {
     async fn perform(&self, bus: &CommandBus, id: &str) -> Result<(), String> {
         loop {
             let bell = self.bell(id);
-            let (task, _) = bus.load::<Task>(id).await.map_err(|error| error.to_string())?;
+            let task = bus.last_seen::<Task>(id).await.map_err(|error| error.to_string())?;
             let Some((task, ends_at)) = task.known().ok().and_then(|task| Some((task, task.ends_at()?))) else {
                 self.bells().remove(id);
                 return Ok(());
@@ -148,7 +152,7 @@ impl TaskClock {
     /// Why the run cannot come to an end, if it cannot.
     async fn lost(&self, bus: &CommandBus, task_id: Uuid, run: &TaskRun) -> Result<Option<&'static str>, String> {
         let id = run.server_id.to_string();
-        let (server, _) = bus.load::<GpuServer>(&id).await.map_err(|error| error.to_string())?;
+        let server = bus.last_seen::<GpuServer>(&id).await.map_err(|error| error.to_string())?;
         if !server.is_online(run.session) {
             return Ok(Some("the server was lost"));
         }
@@ -182,7 +186,7 @@ impl TaskClock {
         match bus.execute::<Balance>(&owner, meter, &context).await {
             Ok(_) => Ok(()),
             Err(CommandError::Refused(BalanceError::Insufficient)) => {
-                if cost(task.rate_per_minute, used) < covered {
+                if cost(task.rate_per_minute, used) <= covered {
                     return Ok(());
                 }
                 let stop = TaskCommand::Stop { lease, covered };

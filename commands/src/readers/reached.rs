@@ -1,7 +1,7 @@
 //! Waiting for one position among many who wait: each is woken once, when its own is reached.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{oneshot, watch};
 
@@ -52,11 +52,9 @@ impl<P: Progress> Reached<P> {
         if self.progress.borrow().position() >= position {
             return;
         }
+        let _leaving = Leaving { reached: self, position };
         let (wake, woken) = oneshot::channel();
-        {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            waiting.entry(position).or_default().push(wake);
-        }
+        self.waiting().entry(position).or_default().push(wake);
         // It may have moved before it was known that somebody waits, and whoever wakes may be gone.
         if self.progress.borrow().position() < position && self.progress.has_changed().is_ok() {
             let _ = woken.await;
@@ -64,9 +62,31 @@ impl<P: Progress> Reached<P> {
     }
 
     fn take(&self, through: u64) -> Waiting {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting();
         let later = through.checked_add(1).map_or_else(Waiting::new, |next| waiting.split_off(&next));
         std::mem::replace(&mut waiting, later)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody who waits, woken or not: whoever gives up leaves nothing behind, though the position may never be reached.
+struct Leaving<'a, P> {
+    reached: &'a Reached<P>,
+    position: u64,
+}
+
+impl<P> Drop for Leaving<'_, P> {
+    fn drop(&mut self) {
+        let mut waiting = self.reached.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(here) = waiting.get_mut(&self.position) {
+            here.retain(|wake| !wake.is_closed());
+            if here.is_empty() {
+                waiting.remove(&self.position);
+            }
+        }
     }
 }
 
@@ -83,5 +103,28 @@ async fn wake<P: Progress>(reached: std::sync::Weak<Reached<P>>, mut progress: w
         if ended {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_gives_up_leaves_nothing_behind() {
+        let (progress, watched) = watch::channel(0);
+        let reached = Reached::of(watched);
+        {
+            let (mut one, mut other) = (pin!(reached.wait(u64::MAX)), pin!(reached.wait(5)));
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(one.as_mut().poll(&mut context).is_pending() && other.as_mut().poll(&mut context).is_pending());
+            assert_eq!(reached.waiting().len(), 2);
+        }
+        assert_eq!(reached.waiting().len(), 0);
+        let (woken, ()) = tokio::join!(reached.wait(7), async { progress.send(7).unwrap() });
+        assert_eq!((woken, reached.waiting().len()), ((), 0));
     }
 }

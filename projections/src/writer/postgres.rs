@@ -117,7 +117,7 @@ fn bind(query: PgQuery<'_>, values: Vec<Value>) -> PgQuery<'_> {
         Value::BigUnsigned(_) => query.bind(mapped::<u64, _>(values, u64::cast_signed)),
         Value::Float(_) => query.bind(typed::<f32>(values)),
         Value::Double(_) => query.bind(typed::<f64>(values)),
-        Value::String(_) => query.bind(typed::<String>(values)),
+        Value::String(_) => query.bind(mapped::<String, _>(values, storable)),
         Value::Char(_) => query.bind(mapped::<char, _>(values, String::from)),
         Value::Bytes(_) => query.bind(typed::<Vec<u8>>(values)),
         Value::Json(_) => query.bind(typed::<serde_json::Value>(values)),
@@ -129,6 +129,11 @@ fn bind(query: PgQuery<'_>, values: Vec<Value>) -> PgQuery<'_> {
         Value::ChronoDateTimeWithTimeZone(_) => query.bind(typed::<DateTime<FixedOffset>>(values)),
         Value::Array(..) => no_arrays(),
     }
+}
+
+/// No text here has a NUL. Nothing appends one any more; a history that SQLite kept may have some.
+fn storable(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
 }
 
 fn no_arrays() -> ! {

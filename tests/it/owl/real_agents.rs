@@ -129,7 +129,7 @@ async fn what_runs_is_ended_when_it_is_cancelled_or_too_slow_or_its_agent_dies()
     let id = user.post("/api/tasks", body).await.expect(200).at("/data/id").as_str().unwrap().to_owned();
     until("the start of a job", || runs(&slow)).await;
     let timed_out = ended(&server, &user, &id).await;
-    assert_eq!(timed_out["status"], "timed_out");
+    assert_eq!((&timed_out["status"], &timed_out["error_message"]), (&json!("timed_out"), &json!("任务执行超时")));
     assert!(timed_out["cost"].as_f64().unwrap() > 0.0);
     until("the end of a job that ran too long", || !runs(&slow)).await;
     submit(&user, &["sh", "-c", &script(&orphaned)]).await;

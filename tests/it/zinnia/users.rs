@@ -123,6 +123,19 @@ async fn a_refresh_repeated_under_its_key_gets_the_same_tokens() {
 }
 
 #[tokio::test]
+async fn a_refresh_by_cookie_under_a_key_is_repeated_for_nobody_else() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let (stranger, entered) = (server.anonymous().with("idempotency-key", "refresh-1"), john(&server).await);
+    let browser = stranger.with("cookie", &format!("refresh_token={}", entered.cookie("refresh_token")));
+    let first = browser.send(Method::POST, "/api/v1/users/refresh", None).await.expect(200);
+    let again = browser.send(Method::POST, "/api/v1/users/refresh", None).await.expect(200);
+    assert_eq!((first.json, again.header("idempotency-replayed")), (again.json.clone(), "true"));
+    stranger.send(Method::POST, "/api/v1/users/refresh", None).await.expect(401);
+    let somebody = stranger.with("cookie", "refresh_token=a.b.c");
+    somebody.send(Method::POST, "/api/v1/users/refresh", None).await.expect(401);
+}
+
+#[tokio::test]
 async fn five_wrong_passwords_lock_for_a_quarter_of_an_hour() {
     let time = TestClock::default();
     let server = TestServer::start_by(Engine::Sqlite, time.clock()).await;

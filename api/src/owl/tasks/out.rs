@@ -1,12 +1,16 @@
 //! A task as Owl Factory shows one.
 
 use chrono::{DateTime, Utc};
+use commands::{CommandError, Receipt};
+use domain::compute::task::{Task, TaskStatus};
 use projections::compute::tasks;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::amount::Amount;
+use crate::error::ApiError;
 
 /// A task that was just submitted.
 #[derive(Serialize, ToSchema)]
@@ -18,9 +22,13 @@ pub(super) struct NewTaskOut {
     created_at: DateTime<Utc>,
 }
 
-impl From<tasks::Model> for NewTaskOut {
-    fn from(row: tasks::Model) -> Self {
-        Self { id: row.id, title: row.title, status: row.status, progress: row.progress, created_at: row.created_at }
+impl NewTaskOut {
+    /// What the log says of it: its row may come later, and whoever is told of no task submits another.
+    pub(super) fn of(id: Uuid, submitted: &Receipt<Task>) -> Result<Self, ApiError> {
+        let task = submitted.state.known().map_err(CommandError::Refused)?;
+        let created_at = submitted.recorded.first().ok_or_else(ApiError::not_found)?.recorded_at;
+        let (title, status) = (task.request.title.clone(), task.status.as_str().to_owned());
+        Ok(Self { id: id.to_string(), title, status, progress: 0.0, created_at })
     }
 }
 
@@ -53,6 +61,7 @@ pub(super) struct TaskOut {
 impl From<tasks::Model> for TaskOut {
     fn from(row: tasks::Model) -> Self {
         let json = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| json!({}));
+        let timed_out = (row.status == TaskStatus::TimedOut.as_str()).then(|| why_timed_out(&row).to_owned());
         Self {
             config: json(&row.config),
             result: json(row.result.as_deref().unwrap_or("{}")),
@@ -66,7 +75,7 @@ impl From<tasks::Model> for TaskOut {
             progress: row.progress,
             priority: row.priority,
             gpu_server_id: row.gpu_server_id,
-            error_message: row.error_message.map(in_chinese),
+            error_message: row.error_message.map(in_chinese).or(timed_out),
             estimated_duration: row.estimated_duration,
             started_at: row.started_at,
             completed_at: row.completed_at,
@@ -74,6 +83,10 @@ impl From<tasks::Model> for TaskOut {
             updated_at: row.updated_at,
         }
     }
+}
+
+fn why_timed_out(row: &tasks::Model) -> &'static str {
+    if row.started_at.is_some() { "任务执行超时" } else { "任务等待超时，未能开始执行" }
 }
 
 /// What the platform itself says of a failure; what a program said stays as it is.

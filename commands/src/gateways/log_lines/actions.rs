@@ -105,7 +105,7 @@ impl UserActions {
             return Ok(false);
         }
         let lines = page.events.iter().filter_map(action).collect();
-        self.lines.append(lines, Some(Reached { reader: READER, position: page.through })).await?;
+        self.lines.append(lines, Some(Reached { reader: READER, from, position: page.through })).await?;
         self.through.send_replace(page.through);
         Ok(true)
     }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::pages::{LineTables, MATCHES_MAX, Matches, Part};
 use super::rows::{self, Ids, Row, SELECT, ids_of, push_where};
 use super::words::Wanted;
-use super::{Line, LineFilter, LinesFault, NewLine, Reached, Source};
+use super::{Line, LineFilter, LinesFault, NewLine, Reached, Source, overtaken};
 
 const CONNECTIONS: u32 = 4;
 /// Held while lines are appended, so that ids are in the order of commits over all servers.
@@ -30,7 +30,7 @@ const COUNT: &str = "INSERT INTO log_line_counts AS c (tenant, source, facet, bu
      SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bigint[]) \
      ON CONFLICT (tenant, source, facet, bucket) DO UPDATE SET lines = c.lines + excluded.lines";
 const REACH: &str = "INSERT INTO log_line_readers (reader, position) VALUES ($1, $2) \
-     ON CONFLICT (reader) DO UPDATE SET position = excluded.position";
+     ON CONFLICT (reader) DO UPDATE SET position = excluded.position WHERE log_line_readers.position = $3";
 
 /// Lines in PostgreSQL.
 pub(super) struct PostgresLines {
@@ -143,8 +143,11 @@ impl LineTables for PostgresLines {
             Columns::of(&lines, first, &mut times).insert(&mut transaction).await?;
             count(&mut transaction, &lines, first).await?;
         }
-        if let Some(Reached { reader, position }) = reached {
-            query(REACH).bind(reader).bind(position.cast_signed()).execute(&mut *transaction).await?;
+        if let Some(Reached { reader, from, position }) = reached {
+            let reach = query(REACH).bind(reader).bind(position.cast_signed()).bind(from.cast_signed());
+            if reach.execute(&mut *transaction).await?.rows_affected() == 0 {
+                return Err(overtaken(reader));
+            }
         }
         Ok(transaction.commit().await?)
     }

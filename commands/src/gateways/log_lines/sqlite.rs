@@ -14,7 +14,7 @@ use sqlx::{ConnectOptions, QueryBuilder, query_as, query_scalar};
 use super::pages::{LineTables, MATCHES_MAX, Matches, Part};
 use super::rows::{self, Ids, Row, SELECT, ids_of, push_where};
 use super::words::{Wanted, is_match, marks_and_words_of};
-use super::{Line, LineFilter, LinesFault, NewLine, Reached, Source};
+use super::{Line, LineFilter, LinesFault, NewLine, Reached, Source, overtaken};
 
 const READERS: u32 = 4;
 const BUSY: Duration = Duration::from_secs(5);
@@ -30,7 +30,7 @@ const INSERT_WORDS: &str = "INSERT INTO log_line_words (rowid, words) VALUES (?1
 const COUNT: &str = "INSERT INTO log_line_counts (tenant, source, facet, bucket, lines) VALUES (?1, ?2, ?3, ?4, ?5) \
      ON CONFLICT (tenant, source, facet, bucket) DO UPDATE SET lines = lines + excluded.lines";
 const REACH: &str = "INSERT INTO log_line_readers (reader, position) VALUES (?1, ?2) \
-     ON CONFLICT (reader) DO UPDATE SET position = excluded.position";
+     ON CONFLICT (reader) DO UPDATE SET position = excluded.position WHERE position = ?3";
 const LAST_TIMES: &str = "SELECT coalesce((SELECT max(at) FROM log_lines WHERE source = ?1), 0)";
 
 /// Lines in an SQLite file.
@@ -238,8 +238,10 @@ fn append(transaction: &Transaction, lines: &[NewLine], reached: Option<Reached>
     for ((tenant, source, facet, bucket), lines) in rows::counts(lines, last + 1) {
         count.execute(params![tenant.as_bytes().as_slice(), source, facet, bucket, lines])?;
     }
-    if let Some(Reached { reader, position }) = reached {
-        transaction.execute(REACH, params![reader, position.cast_signed()])?;
+    if let Some(Reached { reader, from, position }) = reached
+        && transaction.execute(REACH, params![reader, position.cast_signed(), from.cast_signed()])? == 0
+    {
+        return Err(overtaken(reader));
     }
     Ok(())
 }

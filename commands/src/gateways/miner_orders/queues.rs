@@ -13,6 +13,12 @@ pub(super) struct Queues {
 }
 
 impl Queues {
+    /// Forgets all orders.
+    pub(super) fn clear(&self) {
+        self.waiting().clear();
+        self.left.notify_waiters();
+    }
+
     /// Puts an order at the end of the queue of its miner, unless it is in there.
     pub(super) fn join(&self, miner_id: i64, order: &str) {
         let mut waiting = self.waiting();
@@ -75,6 +81,15 @@ mod tests {
         assert!(is_ready(queues.turn(1, "a")) && is_ready(queues.turn(2, "c")));
         assert!(!is_ready(queues.turn(1, "b")));
         queues.leave(1, "a");
+        assert!(is_ready(queues.turn(1, "b")));
+    }
+
+    #[test]
+    fn nobody_waits_for_an_order_that_is_forgotten() {
+        let queues = Queues::default();
+        queues.join(1, "a");
+        queues.clear();
+        queues.join(1, "b");
         assert!(is_ready(queues.turn(1, "b")));
     }
 

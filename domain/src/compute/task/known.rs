@@ -104,10 +104,11 @@ impl KnownTask {
         estimate(self.rate_per_minute, self.request.estimated_minutes)
     }
 
-    /// What its present run has cost at `now`.
+    /// What its present run has cost at `now`. A run that nobody ended in time costs no more than its time did.
     pub fn cost(&self, now: DateTime<Utc>) -> Decimal {
         let started_at = self.run.as_ref().and_then(|run| run.started_at);
-        started_at.map_or(Decimal::ZERO, |at| work::cost(self.rate_per_minute, now - at))
+        let until = self.ends_at().map_or(now, |ends_at| ends_at.min(now));
+        started_at.map_or(Decimal::ZERO, |at| work::cost(self.rate_per_minute, until - at))
     }
 
     /// When it ends by itself, as it stands: what its life or its run may last.

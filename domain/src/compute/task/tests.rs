@@ -154,6 +154,16 @@ fn use_is_paid_by_the_minute_to_the_next_cent() {
     given(running(0)).when(complete(1)).then_expect_events(vec![completed(1, 0)]);
     assert_eq!(work::cost(Decimal::new(5, 2), TimeDelta::seconds(1)), Decimal::new(1, 2));
     assert_eq!(work::cost(Decimal::new(5, 2), TimeDelta::seconds(-1)), Decimal::ZERO);
+    // 1,000 minutes and 40 seconds: 30.02 exactly.
+    assert_eq!(work::cost(Decimal::new(3, 2), TimeDelta::seconds(60_040)), Decimal::new(3_002, 2));
+}
+
+#[test]
+fn nobody_pays_for_the_time_in_which_nobody_could_end_a_run() {
+    let timed_out =
+        TaskEvent::TimedOut { lease: Some(1), cost: Decimal::new(600, 2), moved: moved(TaskStatus::Running) };
+    given(running(600)).when(TaskCommand::TimeOut).then_expect_events(vec![timed_out]);
+    given(running(600)).when(complete(1)).then_expect_events(vec![completed(1, 600)]);
 }
 
 #[test]

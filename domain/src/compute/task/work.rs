@@ -151,6 +151,7 @@ pub fn rate_per_minute(task_type: &str) -> Decimal {
 
 /// What `time` costs at `rate` a minute, to the next cent.
 pub fn cost(rate: Decimal, time: TimeDelta) -> Decimal {
-    let minutes = Decimal::from(time.num_milliseconds().max(0)) / Decimal::from(60_000);
-    (rate * minutes).round_dp_with_strategy(2, rust_decimal::RoundingStrategy::AwayFromZero)
+    // Multiplied first: a division may not come out even, and what is a cent exactly would be rounded up to two.
+    let of_milliseconds = rate * Decimal::from(time.num_milliseconds().max(0));
+    (of_milliseconds / Decimal::from(60_000)).round_dp_with_strategy(2, rust_decimal::RoundingStrategy::AwayFromZero)
 }
