@@ -185,10 +185,13 @@ impl CommandBus {
             let absent = A::default().decide(command, clock.now());
             return Err(absent.err().map_or(CommandError::Foreign, CommandError::Refused));
         }
-        if context.expected_sequence.is_some_and(|expected| expected != loaded.sequence) {
+        let stale = context.expected_sequence.is_some_and(|expected| expected != loaded.sequence);
+        if stale && loaded.sequence > 0 {
             return Err(CommandError::Stale { actual: loaded.sequence });
         }
-        loaded.state.decide(command, clock.now()).map_err(CommandError::Refused)
+        // What is not there has no version: that it is missing is said first.
+        let events = loaded.state.decide(command, clock.now()).map_err(CommandError::Refused)?;
+        if stale { Err(CommandError::Stale { actual: 0 }) } else { Ok(events) }
     }
 
     async fn append<A: Decider>(

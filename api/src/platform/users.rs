@@ -38,6 +38,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 }
 
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct CreateUserBody {
     email: String,
     password: String,
@@ -138,6 +139,7 @@ async fn list_users(
 }
 
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct RoleBody {
     role: String,
 }

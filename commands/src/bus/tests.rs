@@ -84,6 +84,11 @@ async fn an_expected_sequence_is_compared_with_the_newest() {
     execute(&one, hold(), &expecting(2)).await.unwrap();
     let stale = execute(&other, hold(), &expecting(1)).await.unwrap_err();
     assert!(matches!(stale, CommandError::Stale { actual: 3 }), "{stale:?}");
+    let (nobody, expecting) = ("00000000-0000-0000-0000-000000000002", expecting(1));
+    let missing = one.execute::<Balance>(nobody, hold(), &expecting).await.unwrap_err();
+    assert!(matches!(missing, CommandError::Refused(BalanceError::Insufficient)), "{missing:?}");
+    let stale = one.execute::<Balance>(nobody, credit(), &expecting).await.unwrap_err();
+    assert!(matches!(stale, CommandError::Stale { actual: 0 }), "{stale:?}");
 }
 
 #[tokio::test]

@@ -71,6 +71,8 @@ impl ProcessRunner {
         let log = self.bus.log();
         let (through, produced) = (log.reader_position(READER).await?, log.head().await?);
         self.handled.send_replace(Handled::new(through, produced));
+        // Whoever led before may have caused events without telling.
+        log.keep_reader_position(PRODUCED, produced).await?;
         let (read, pages) = mpsc::channel(PAGES_AHEAD);
         // All at the same time: what is being handled may hold the connection that reading waits for.
         tokio::select! {

@@ -145,11 +145,15 @@ impl Target {
     /// The reduction in kW, for a site that draws `drawn_kw`.
     ///
     /// # Errors
-    /// [`SelectionError::TargetOutOfRange`] when nothing is named, or nothing that can be reduced.
+    /// [`SelectionError::TargetOutOfRange`] when nothing is named, or no target; [`SelectionError::NothingDrawn`] for a
+    /// share of nothing.
     pub fn reduction_kw(&self, drawn_kw: f64) -> Result<f64, SelectionError> {
         let percent =
             self.reduction_percent.map(|percent| if percent <= 100.0 { drawn_kw * percent / 100.0 } else { f64::NAN });
         let remaining = self.remaining_kw.map(|kw| if kw >= 0.0 { drawn_kw - kw } else { f64::NAN });
+        if self.reduction_kw.or(self.remaining_kw).is_none() && percent == Some(0.0) && drawn_kw <= 0.0 {
+            return Err(SelectionError::NothingDrawn);
+        }
         let reduction_kw = self.reduction_kw.or(remaining).or(percent).unwrap_or(f64::NAN);
         if reduction_kw > 0.0 && reduction_kw <= REDUCTION_KW_MAX {
             Ok(reduction_kw)
@@ -187,6 +191,8 @@ pub enum SelectionError {
         "a target is needed: a reduction above 0 and at most {REDUCTION_KW_MAX} kW, a lower power, or a percentage up to 100"
     )]
     TargetOutOfRange,
+    #[error("the site draws nothing that could be reduced")]
+    NothingDrawn,
     #[error("the tolerance must be at least 0 kW and below the reduction")]
     ToleranceOutOfRange,
     #[error("the strategy revenue_first needs the price of bitcoin and the difficulty of the network")]
@@ -207,6 +213,7 @@ impl Refusal for SelectionError {
 
     fn code(&self) -> &'static str {
         match self {
+            Self::NothingDrawn => "curtailment.nothing_drawn",
             Self::TargetOutOfRange => "curtailment.target_out_of_range",
             Self::ToleranceOutOfRange => "curtailment.tolerance_out_of_range",
             Self::MarketNeeded => "curtailment.market_needed",

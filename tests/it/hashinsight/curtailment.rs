@@ -266,7 +266,10 @@ async fn a_planned_run_is_cancelled_without_telling_anybody() {
     assert_eq!(refused.at("/message"), "the curtailment run is planned");
     let cancelled = admin.post("/hosting/api/curtailment/cancel", json!({ "plan_id": plan })).await.expect(200);
     assert_eq!(cancelled.at("/status"), "cancelled");
-    assert_eq!(history(&admin, plan).await.at("/pagination/total"), 1);
+    let past = history(&admin, plan).await;
+    // Nothing was saved, whatever was planned.
+    assert_eq!((past.at("/pagination/total"), past.at("/history/0/power_saved_kwh")), (&json!(1), &json!(0.0)));
+    assert_eq!(past.at("/history/0/cost_saved_usd").as_f64(), Some(0.0));
     assert_eq!(phases(&server).await, ["planned", "cancelled"]);
     let commands = server.log.read_all(0, &["miner_command"], 10).await.unwrap();
     assert!(commands.events.is_empty());

@@ -7,6 +7,8 @@ use domain::identity::role::{Access, Module, access};
 use domain::metadata::TenantId;
 use projections::Paging;
 use projections::hosting::{curtailment_runs, curtailment_targets, sites};
+use rust_decimal::Decimal;
+use rust_decimal::prelude::FromPrimitive;
 use sea_orm::ConnectionTrait;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -68,6 +70,7 @@ struct RunOut {
     /// Miners that did not stop, or did not start again.
     failed_count: i64,
     duration_hours: f64,
+    /// These five are the plan's until the run is over, then what came true of them.
     power_saved_kwh: f64,
     cost_saved_usd: Amount,
     revenue_lost_usd: Option<Amount>,
@@ -154,8 +157,20 @@ impl From<curtailment_targets::Model> for TargetOut {
     }
 }
 
+/// How much of a plan came true: the share of its power that was saved, for the share of its time. All of it as long as
+/// nobody can know.
+fn came_true(run: &curtailment_runs::Model) -> f64 {
+    let Some(ended_at) = run.ended_at else { return 1.0 };
+    let hours = run.started_at.map_or(0.0, |started_at| (ended_at - started_at).as_seconds_f64() / 3_600.0);
+    let share = |of: f64, whole: f64| if whole > 0.0 { (of / whole).clamp(0.0, 1.0) } else { 0.0 };
+    share(run.actual_reduction_kw.unwrap_or(0.0), run.expected_reduction_kw) * share(hours, run.duration_hours)
+}
+
 impl From<curtailment_runs::Model> for RunOut {
     fn from(row: curtailment_runs::Model) -> Self {
+        let share = came_true(&row);
+        let part =
+            |planned: &str| Amount((amount(planned).0 * Decimal::from_f64(share).unwrap_or_default()).round_dp(2));
         Self {
             plan_status: plan_status(&row.status, &row.mode),
             id: row.id,
@@ -174,11 +189,11 @@ impl From<curtailment_runs::Model> for RunOut {
             confirmed_count: row.confirmed_count,
             failed_count: row.failed_count,
             duration_hours: row.duration_hours,
-            power_saved_kwh: row.power_saved_kwh,
-            cost_saved_usd: amount(&row.cost_saved_usd),
-            revenue_lost_usd: row.revenue_lost_usd.as_deref().map(amount),
-            net_savings_usd: row.net_savings_usd.as_deref().map(amount),
-            btc_lost: row.btc_lost,
+            power_saved_kwh: row.power_saved_kwh * share,
+            cost_saved_usd: part(&row.cost_saved_usd),
+            revenue_lost_usd: row.revenue_lost_usd.as_deref().map(part),
+            net_savings_usd: row.net_savings_usd.as_deref().map(part),
+            btc_lost: row.btc_lost.map(|btc| btc * share),
             cancel_reason: row.cancel_reason,
             scheduled_start_time: row.starts_at,
             scheduled_end_time: row.ends_at,

@@ -139,9 +139,10 @@ fn refused(error: SelectionError) -> ApiError {
             .with("reason", "insufficient_load")
             .with("available_kw", available_kw)
             .with("excluded", counted(&excluded).into_iter().collect::<serde_json::Map<_, _>>()),
-        SelectionError::TargetOutOfRange | SelectionError::ToleranceOutOfRange | SelectionError::MarketNeeded => {
-            refused
-        }
+        SelectionError::TargetOutOfRange
+        | SelectionError::NothingDrawn
+        | SelectionError::ToleranceOutOfRange
+        | SelectionError::MarketNeeded => refused,
     }
 }
 

@@ -113,6 +113,9 @@ impl CurtailmentBody {
         let ends_at = self.scheduled_end_time.or_else(|| starts_at.checked_add_signed(lasts));
         match ends_at.filter(|ends_at| *ends_at > starts_at && *ends_at > now) {
             Some(ends_at) => Ok(Schedule { mode, name: text(self.plan_name.clone()), starts_at, ends_at }),
+            None if self.scheduled_end_time.is_none() => {
+                Err(ApiError::field("scheduled_start_time", "lies so far back that the run would be over"))
+            }
             None => Err(ApiError::field("scheduled_end_time", "must be after the start and in the future")),
         }
     }

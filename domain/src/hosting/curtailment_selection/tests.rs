@@ -150,6 +150,7 @@ fn impossible_targets_are_refused() {
     ] {
         assert_eq!(target.reduction_kw(100.0), Err(SelectionError::TargetOutOfRange), "{target:?}");
     }
+    assert_eq!(percent(20.0).reduction_kw(0.0), Err(SelectionError::NothingDrawn));
 }
 
 #[test]
