@@ -15,6 +15,7 @@ pub mod limits;
 pub mod log_lines;
 pub mod market;
 mod metrics;
+mod openapi;
 pub mod owl;
 mod pipeline;
 pub mod platform;
@@ -27,4 +28,4 @@ pub mod storage;
 pub mod surface;
 pub mod zinnia;
 
-pub use router::openapi_documents;
+pub use openapi::openapi_documents;

@@ -7,7 +7,6 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use tower_http::catch_panic::CatchPanicLayer;
-use utoipa::openapi::{Info, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
@@ -16,6 +15,7 @@ use crate::config::Mode;
 use crate::error::{ApiError, ErrorKind};
 use crate::extract::BODY_BYTES_MAX;
 use crate::metrics;
+use crate::openapi::document;
 use crate::pipeline::{self, Pipeline};
 use crate::surface::Surface;
 
@@ -43,13 +43,8 @@ pub(crate) fn router(app: &App) -> Router {
     router
 }
 
-/// The OpenAPI document of every surface, by its name, as JSON.
-pub fn openapi_documents() -> Vec<(&'static str, serde_json::Value)> {
-    let json = |surface| serde_json::to_value(document(surface)).unwrap_or_default();
-    Surface::ALL.map(|surface| (surface.name(), json(surface))).into()
-}
-
-fn routes(surface: Surface) -> OpenApiRouter<App> {
+/// The operations of a surface, with their descriptions.
+pub(crate) fn routes(surface: Surface) -> OpenApiRouter<App> {
     match surface {
         Surface::HashInsight => crate::hashinsight::routes(),
         Surface::Zinnia => crate::zinnia::routes(),
@@ -66,22 +61,6 @@ fn documents_of_bitrun() -> Router {
         .route("/api/v1/openapi.json", get(|| async { Json(document(Surface::Bitrun)) }))
         .route("/api/v1/docs", get(browse))
         .route("/api/v1/redoc", get(browse))
-}
-
-fn document(surface: Surface) -> OpenApi {
-    let mut document = routes(surface).into_openapi();
-    document.info = Info::new(title(surface), env!("CARGO_PKG_VERSION"));
-    document
-}
-
-fn title(surface: Surface) -> &'static str {
-    match surface {
-        Surface::HashInsight => "HashInsight",
-        Surface::Zinnia => "Zinnia",
-        Surface::Bitrun => "BITRUN",
-        Surface::Owl => "Owl Factory",
-        Surface::Platform => "Corelog",
-    }
 }
 
 fn of_surface(app: &App, surface: Surface) -> Router {
