@@ -59,7 +59,7 @@ mod tests {
         assert_eq!(check(br#"[[{"a":[]}]]"#, 4), Ok(()));
         assert_eq!(check(br#"[[{"a":[]}]]"#, 3), Err(UnfitPayload::TooDeep(3)));
         assert_eq!(check(br#"["[[[[","\"[[[",{"}":"{{{"}]"#, 2), Ok(()));
-        assert_eq!(check(br#"[[],[],[],{}]"#, 2), Ok(()));
-        assert_eq!(check(br#"]]]][["#, 1), Err(UnfitPayload::TooDeep(1)));
+        assert_eq!(check(br"[[],[],[],{}]", 2), Ok(()));
+        assert_eq!(check(br"]]]][[", 1), Err(UnfitPayload::TooDeep(1)));
     }
 }

@@ -127,7 +127,6 @@ struct StatusCount {
     params(("site_id" = i64, Path), ("as_of" = Option<String>, Query)),
     responses((status = 200, body = Envelope<OneSiteOut>)))]
 async fn get_site(
-    State(app): State<App>,
     lists: Lists,
     Permitted { caller, .. }: Permitted<Read<module::HostingSiteMgmt>>,
     Path(site_id): Path<i64>,
@@ -140,8 +139,7 @@ async fn get_site(
         let filter = Filter { site_id: Some(site_id), status: Some(status), ..Filter::default() };
         miners_stats.push(StatusCount { status: status.word(), count: miners::count(&db, tenant, filter).await? });
     }
-    let (_, sequence) = app.bus.load::<Site>(&site_id.to_string()).await?;
-    caller.request.version(sequence);
+    caller.request.version(site.version.cast_unsigned());
     Ok(envelope::ok(OneSiteOut { site: SiteDetailOut { site: site.into(), miners_stats } }))
 }
 

@@ -12,7 +12,7 @@ use crate::projection::Projection;
 
 /// One site.
 #[derive(Debug, Clone, PartialEq, DeriveEntityModel)]
-#[sea_orm(table_name = "sites_v1")]
+#[sea_orm(table_name = "sites_v2")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: i64,
@@ -36,6 +36,8 @@ pub struct Model {
     pub used_power_w: f64,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+    /// Sequence of the site's last event: the version of the resource.
+    pub version: i64,
 }
 
 #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]
@@ -60,7 +62,7 @@ impl Projection for Sites {
     type Event = Change;
 
     const NAME: &'static str = "sites";
-    const TABLE: &'static str = "sites_v1";
+    const TABLE: &'static str = "sites_v2";
     const CONSUMES: &'static [&'static str] = &["site", "miner"];
 
     fn decode(recorded: &Recorded) -> Result<Option<Change>, DecodeError> {
@@ -87,11 +89,9 @@ impl Projection for Sites {
     fn fold(row: Option<Model>, _: &i64, event: &Change, recorded: &Recorded) -> Option<Model> {
         match event {
             Change::Site(SiteEvent::Created { id, slug, details }) => Some(created(*id, slug, details, recorded)),
-            Change::Site(SiteEvent::Changed { details }) => {
-                row.map(|row| described(Model { updated_at: recorded.recorded_at, ..row }, details))
-            }
+            Change::Site(SiteEvent::Changed { details }) => row.map(|row| described(changed(row, recorded), details)),
             Change::Site(SiteEvent::StatusChanged { status }) => {
-                row.map(|row| Model { status: status.word().to_owned(), updated_at: recorded.recorded_at, ..row })
+                row.map(|row| Model { status: status.word().to_owned(), ..changed(row, recorded) })
             }
             Change::Miner(event) => row.map(|row| with_miner(row, event)),
         }
@@ -115,8 +115,13 @@ fn created(id: i64, slug: &str, details: &SiteDetails, recorded: &Recorded) -> M
         used_power_w: 0.0,
         created_at: recorded.recorded_at,
         updated_at: recorded.recorded_at,
+        version: recorded.sequence.cast_signed(),
     };
     described(bare, details)
+}
+
+fn changed(row: Model, recorded: &Recorded) -> Model {
+    Model { updated_at: recorded.recorded_at, version: recorded.sequence.cast_signed(), ..row }
 }
 
 fn described(row: Model, details: &SiteDetails) -> Model {

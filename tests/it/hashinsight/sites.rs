@@ -47,6 +47,9 @@ async fn a_site_is_created_listed_and_changed(engine: Engine) {
     admin.with("If-Match", site.header("etag")).put("/hosting/api/sites/1", wyoming()).await.expect(412);
     let site = admin.get("/hosting/api/sites/1").await.expect(200);
     assert_eq!(site.header("etag"), changed.header("etag"));
+    // The version is that of what is shown, be it past.
+    let then = format!("/hosting/api/sites/1?as_of={}", created.header("corelog-position"));
+    assert_eq!(admin.get(&then).await.expect(200).header("etag"), created.header("etag"));
     assert_eq!((site.at("/site/capacity_mw"), site.at("/site/status")), (&json!(12.0), &json!("online")));
     assert_eq!((site.at("/site/name"), site.at("/site/electricity_rate")), (&json!("New Mining Farm"), &json!(0.04)));
 }
