@@ -66,11 +66,11 @@ impl Puppet {
     async fn beat(&self, running: &[(&str, u64)]) -> Answer {
         let running: Vec<Value> =
             running.iter().map(|(task, lease)| json!({ "task_id": task, "lease": lease })).collect();
-        let body = self.figures(running);
+        let body = self.figures(&running);
         self.client.post("/api/gpu/agent/heartbeat", body).await
     }
 
-    fn figures(&self, running: Vec<Value>) -> Value {
+    fn figures(&self, running: &[Value]) -> Value {
         json!({ "session": self.session, "running": running, "cpu_usage": 45.2, "memory_used_gb": 8.0,
             "memory_total_gb": 16.0, "gpus": [
                 { "name": "A", "usage": 85.5, "memory_used_gb": 10.2, "memory_total_gb": 12.0 },
@@ -329,14 +329,14 @@ async fn figures_that_cannot_be_are_refused() {
         ("/gpus/0/memory_used_gb", -1.0, "gpus[0].memory_used_gb"),
         ("/gpus/0/memory_total_gb", 1e300, "gpus[0].memory_total_gb"),
     ] {
-        let mut body = agent.figures(Vec::new());
+        let mut body = agent.figures(&[]);
         *body.pointer_mut(pointer).unwrap() = json!(wrong);
         let refused = agent.client.post("/api/gpu/agent/heartbeat", body).await.expect(422);
         let named = &refused.at("/details/field_errors")[field];
         assert!(named[0].as_str().is_some_and(|message| !message.is_ascii()), "{pointer}: {}", refused.text);
     }
     // Instruments are not exact.
-    let mut body = agent.figures(Vec::new());
+    let mut body = agent.figures(&[]);
     body["cpu_usage"] = json!(100.04);
     agent.client.post("/api/gpu/agent/heartbeat", body).await.expect(200);
     let shown = user.get(&format!("/api/gpu/servers/{}", agent.server_id)).await.expect(200);
