@@ -1,8 +1,9 @@
 //! `corelog agent`: runs the tasks that a server gives it, on the machine where it is started.
 //!
 //! It begins a session, tells by heartbeats that it lives, leases tasks as long as it has room, and runs each as a child
-//! process of its own, or in a container. When the server gives the session up for lost, everything that runs is ended and a new session
-//! begins: what ran has been given to somebody else.
+//! process of its own, or in a container. When the server gives the session up for lost, everything that runs is ended and
+//! a new session begins: what ran has been given to somebody else. When the token is good no more, or another agent uses
+//! it, everything that runs is ended, and the agent as well: it could only be refused, or push the other one out.
 
 mod client;
 mod container;
@@ -20,9 +21,11 @@ use std::time::Duration;
 
 use clap::Args;
 use commands::Clock;
+use domain::compute::capabilities::Capabilities;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use self::client::{Client, ClientError};
+use self::client::{Client, ClientError, Loss};
 use self::engine::{ContainerArguments, Engine};
 use self::measure::Meter;
 use self::session::Session;
@@ -67,32 +70,67 @@ fn program_of(text: &str) -> Result<(String, String), String> {
 /// What an agent may run, and where.
 struct Workshop {
     directory: PathBuf,
-    allowed: Vec<String>,
+    /// What it takes of the line.
+    capabilities: Capabilities,
+    /// What runs tasks that name no command, by their type.
     programs: Vec<(String, String)>,
     tasks: Option<u32>,
     /// What runs tasks in containers; none when they run as processes.
     engine: Option<Engine>,
 }
 
-/// Serves until `stop`.
+impl Workshop {
+    /// What it tells the server that it can run.
+    fn runs(&self) -> Value {
+        let Capabilities { programs, task_types, images } = &self.capabilities;
+        json!({ "programs": programs, "task_types": task_types, "images": images })
+    }
+}
+
+/// What an agent that is started so can run.
+fn capabilities(arguments: &AgentArguments) -> Capabilities {
+    let ContainerArguments { image, allowed_images, .. } = &arguments.containers;
+    Capabilities {
+        programs: (!arguments.allowed.is_empty()).then(|| arguments.allowed.clone()),
+        task_types: arguments.programs.iter().map(|(task_type, _)| task_type.clone()).collect(),
+        images: image.iter().chain(allowed_images).cloned().collect(),
+    }
+}
+
+/// Serves until `stop`, or until it cannot go on.
 ///
 /// # Errors
 /// A sentence that says why it cannot serve.
-pub async fn run(arguments: AgentArguments, mut stop: watch::Receiver<bool>) -> Result<(), String> {
+pub async fn run(arguments: AgentArguments, stop: watch::Receiver<bool>) -> Result<(), String> {
     let client = Arc::new(Client::new(&arguments.server, token(&arguments)?)?);
     let directory = job::prepare(&arguments.work_dir)
         .map_err(|error| format!("--work-dir {} cannot be used: {error}", arguments.work_dir.display()))?;
-    let AgentArguments { allowed, programs, tasks, containers, .. } = arguments;
+    let capabilities = capabilities(&arguments);
+    let AgentArguments { programs, tasks, containers, .. } = arguments;
     let engine = Engine::open(&containers, Clock::system().new_id()).await.map_err(|error| error.to_string())?;
     let watchman = engine.as_ref().map(|engine| Watchman::post(&engine.arguments.socket, engine.agent)).transpose();
     let watchman = watchman.map_err(|error| format!("no watchman can be set over containers: {error}"))?;
-    let workshop = Arc::new(Workshop { directory: directory.clone(), allowed, programs, tasks, engine });
+    let workshop = Arc::new(Workshop { directory: directory.clone(), capabilities, programs, tasks, engine });
+    let served = serve(&client, &workshop, stop).await;
+    if let Some(watchman) = watchman {
+        watchman.dismiss().await;
+    }
+    // Left behind, it is cleared at the next start.
+    let _ = std::fs::remove_dir_all(directory);
+    served
+}
+
+/// One session after the other.
+async fn serve(client: &Arc<Client>, workshop: &Arc<Workshop>, mut stop: watch::Receiver<bool>) -> Result<(), String> {
     let meter = Arc::new(Meter::new());
     while !*stop.borrow() {
-        match client.register().await {
+        match client.register(&meter.read().equipment()).await {
             Ok(begun) => {
                 say(&format!("corelog agent: {} is online, session {}", begun.name, begun.session));
-                Session::new(&client, &workshop, &meter, begun).serve(&mut stop).await;
+                let lost = Session::new(client, workshop, &meter, begun).serve(&mut stop).await;
+                if let Some(sentence) = lost.and_then(why_not_again) {
+                    return Err(sentence.to_owned());
+                }
             }
             Err(ClientError::Refused { status: 401, .. }) => {
                 return Err("the server does not know this token (any more)".to_owned());
@@ -101,12 +139,22 @@ pub async fn run(arguments: AgentArguments, mut stop: watch::Receiver<bool>) -> 
         }
         tokio::select! { _ = stop.wait_for(|stop| *stop) => {}, () = tokio::time::sleep(PAUSE_AFTER_FAULT) => {} }
     }
-    if let Some(watchman) = watchman {
-        watchman.dismiss().await;
-    }
-    // Left behind, it is cleared at the next start.
-    let _ = std::fs::remove_dir_all(directory);
     Ok(())
+}
+
+/// Why no new session is begun after this loss, if none is.
+fn why_not_again(loss: Loss) -> Option<&'static str> {
+    match loss {
+        Loss::Session => None,
+        Loss::Place => Some(
+            "another agent signed in with this token; what ran here was ended. Each machine needs a registration, and \
+             with it a token, of its own",
+        ),
+        Loss::Token => Some(
+            "the server does not accept this token any more: it was renewed, or the server was removed; what ran here \
+             was ended",
+        ),
+    }
 }
 
 fn token(arguments: &AgentArguments) -> Result<String, String> {

@@ -2,6 +2,8 @@
 
 mod accounts;
 mod admin;
+mod agent_ends;
+mod agent_lines;
 mod agents;
 mod auth;
 mod containers;

@@ -1,7 +1,9 @@
 //! The agent's side of the conversation with the server.
 
+use std::error::Error;
 use std::time::Duration;
 
+use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -21,13 +23,41 @@ pub(super) enum ClientError {
     #[error("{0}")]
     Unreachable(String),
     #[error("the server refuses: {status} {code}")]
-    Refused { status: u16, code: String },
+    Refused {
+        status: u16,
+        code: String,
+        /// The server's session, where the refusal is that it is another one.
+        present_session: Option<u32>,
+    },
+}
+
+/// What an error means for the session in which it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Loss {
+    /// The server gave the session up: a new one can begin.
+    Session,
+    /// Another agent has begun a later session.
+    Place,
+    /// The token was renewed, or the server was removed: it will never be good again.
+    Token,
 }
 
 impl ClientError {
-    /// Whether the server knows the session or the lease no more.
-    pub(super) fn is_lost(&self) -> bool {
-        matches!(self, Self::Refused { status: 404 | 409, .. })
+    /// What is lost with `session`, if anything is.
+    pub(super) fn loss(&self, session: u32) -> Option<Loss> {
+        match self {
+            Self::Refused { status: 401, .. } => Some(Loss::Token),
+            Self::Refused { status: 404 | 409, present_session, .. } => {
+                let is_later = present_session.is_some_and(|present| present > session);
+                Some(if is_later { Loss::Place } else { Loss::Session })
+            }
+            Self::Refused { .. } | Self::Unreachable(_) => None,
+        }
+    }
+
+    /// Whether nobody wants to hear of the lease any more.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self, Self::Refused { status: 401 | 404 | 409, .. })
     }
 }
 
@@ -89,13 +119,15 @@ impl Client {
         drop(token);
         bearer.set_sensitive(true);
         let headers = HeaderMap::from_iter([(AUTHORIZATION, bearer)]);
+        let url = address(server)?;
         let http = reqwest::Client::builder().connect_timeout(CONNECT_MAX).default_headers(headers).build();
         let http = http.map_err(|error| format!("no connections can be made: {error}"))?;
-        Ok(Self { http, url: format!("{}/api/gpu/agent", server.trim_end_matches('/')) })
+        Ok(Self { http, url: format!("{url}/api/gpu/agent") })
     }
 
-    pub(super) async fn register(&self) -> Result<Begun, ClientError> {
-        self.post("register", &json!({}), ANSWER_MAX).await
+    /// Begins a session of a machine that has this.
+    pub(super) async fn register(&self, equipment: &Value) -> Result<Begun, ClientError> {
+        self.post("register", &json!({ "equipment": equipment }), ANSWER_MAX).await
     }
 
     pub(super) async fn leave(&self, session: u32) -> Result<(), ClientError> {
@@ -118,8 +150,9 @@ impl Client {
         self.tell(&format!("tasks/{}/progress", held.task_id), &body).await
     }
 
-    pub(super) async fn logs(&self, held: Held, lines: &[LogLine]) -> Result<(), ClientError> {
-        let body = json!({ "lease": held.lease, "lines": lines });
+    /// Tells lines of which `first` is the number of the first.
+    pub(super) async fn logs(&self, held: Held, first: u64, lines: &[LogLine]) -> Result<(), ClientError> {
+        let body = json!({ "lease": held.lease, "first": first, "lines": lines });
         self.tell(&format!("tasks/{}/logs", held.task_id), &body).await
     }
 
@@ -138,19 +171,79 @@ impl Client {
     }
 
     async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value, patience: Duration) -> Result<T, ClientError> {
-        let unreachable = |error: reqwest::Error| ClientError::Unreachable(error.without_url().to_string());
+        let unreachable = |error: reqwest::Error| ClientError::Unreachable(with_causes(&error.without_url()));
         let request = self.http.post(format!("{}/{path}", self.url)).timeout(patience).json(body);
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status().as_u16();
-        let mut answer: Value = response.json().await.map_err(unreachable)?;
         match status {
-            200..=299 => serde_json::from_value(answer["data"].take())
-                .map_err(|error| ClientError::Unreachable(format!("the answer is not understood: {error}"))),
-            500..=599 => Err(ClientError::Unreachable(format!("the server answers {status}"))),
-            _ => {
-                let code = answer["error_code"].as_str().unwrap_or_default().to_owned();
-                Err(ClientError::Refused { status, code })
+            200..=299 => {
+                let mut answer: Value = response.json().await.map_err(unreachable)?;
+                serde_json::from_value(answer["data"].take())
+                    .map_err(|error| ClientError::Unreachable(format!("the answer is not understood: {error}")))
             }
+            // Too slow, or too many requests: later it may be heard.
+            408 | 429 | 500..=599 => Err(ClientError::Unreachable(format!("the server answers {status}"))),
+            // Whoever is in between may refuse in words of its own.
+            _ => Err(refused(status, &response.json().await.unwrap_or_default())),
         }
+    }
+}
+
+fn refused(status: u16, answer: &Value) -> ClientError {
+    let code = answer["error_code"].as_str().unwrap_or_default().to_owned();
+    let present_session = answer["details"]["present_session"].as_u64();
+    ClientError::Refused { status, code, present_session: present_session.and_then(|session| session.try_into().ok()) }
+}
+
+/// The server's address, without a slash at its end.
+fn address(server: &str) -> Result<&str, String> {
+    let url = Url::parse(server).ok().filter(|url| ["http", "https"].contains(&url.scheme()));
+    match url {
+        Some(_) => Ok(server.trim_end_matches('/')),
+        None => Err(format!("--server {server} is not an address such as http://127.0.0.1:8000")),
+    }
+}
+
+/// What an error says, and what its causes say.
+fn with_causes(error: &dyn Error) -> String {
+    let (mut sentence, mut cause) = (error.to_string(), error.source());
+    while let Some(error) = cause {
+        sentence = format!("{sentence}: {error}");
+        cause = error.source();
+    }
+    sentence
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_a_scheme() {
+        assert_eq!(address("http://127.0.0.1:8000/"), Ok("http://127.0.0.1:8000"));
+        assert_eq!(address("https://owl.example.com/x"), Ok("https://owl.example.com/x"));
+        for wrong in ["127.0.0.1:18080", "localhost:18080", "owl.example.com", "http://", "ftp://x", ""] {
+            assert!(address(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_reached_is_not_reached_for_a_reason() {
+        // Taken, but nobody listens.
+        let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let client = Client::new(&format!("http://{taken}"), "token".to_owned()).unwrap();
+        let error = client.register(&Value::Null).await.unwrap_err().to_string();
+        assert!(error.contains("Connection refused"), "{error}");
+    }
+
+    #[test]
+    fn a_session_is_lost_to_another_agent_only_if_that_began_later() {
+        let answer = json!({ "error_code": "LEASE_LOST", "details": { "present_session": 4 } });
+        assert_eq!(refused(409, &answer).loss(3), Some(Loss::Place));
+        assert_eq!(refused(409, &answer).loss(4), Some(Loss::Session));
+        assert_eq!(refused(409, &Value::Null).loss(3), Some(Loss::Session));
+        assert_eq!(refused(401, &Value::Null).loss(3), Some(Loss::Token));
+        assert_eq!(refused(422, &answer).loss(3), None);
+        assert_eq!(ClientError::Unreachable(String::new()).loss(3), None);
     }
 }

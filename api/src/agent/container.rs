@@ -44,7 +44,8 @@ pub(super) struct Container<'a> {
 impl<'a> Container<'a> {
     /// Starts a container of the image that the task names, or of the usual one.
     pub(super) async fn start(engine: &'a Engine, order: &Order<'_>, output: &Output) -> Result<Self, String> {
-        let image = image(engine, order)?;
+        // Whether it may be named was looked at before.
+        let image = order.assignment.work.image.as_deref().unwrap_or(&engine.image);
         if engine.is_root {
             chown(order.directory, Some(engine.owner.user), Some(engine.owner.group))
                 .map_err(|error| format!("the task's directory cannot be given to its user: {error}"))?;
@@ -139,16 +140,6 @@ async fn listen(mut attached: AttachContainerResults, mut ear: Ear, mut error_ea
             LogOutput::StdErr { message } => error_ear.hear(&message),
             LogOutput::StdIn { .. } => {}
         }
-    }
-}
-
-/// The image that the task names, if that is allowed, or the usual one.
-fn image<'a>(engine: &'a Engine, order: &Order<'a>) -> Result<&'a str, String> {
-    match order.assignment.work.image.as_deref() {
-        None => Ok(&engine.image),
-        Some(named) if named == engine.image => Ok(named),
-        Some(named) if engine.arguments.allowed_images.iter().any(|allowed| allowed == named) => Ok(named),
-        Some(named) => Err(format!("this server does not run the image {named}")),
     }
 }
 

@@ -151,25 +151,13 @@ fn furnish(order: &Order<'_>) -> io::Result<()> {
     fs::write(order.directory.join(CONFIG), order.assignment.task.config.to_string())
 }
 
-/// The words to run: what the task names, if that is allowed, or this machine's program for its type.
+/// The words to run: what the task names, if that is allowed, or this machine's program for its type. The server gives no
+/// other tasks; but what may run here is for the machine to say.
 fn command(workshop: &Workshop, assignment: &Assignment) -> Result<Vec<String>, String> {
-    let task = &assignment.task;
-    match &assignment.work.command {
-        Some(words) => {
-            let program = words.first().map_or("", String::as_str);
-            if workshop.allowed.is_empty() || workshop.allowed.iter().any(|allowed| allowed == program) {
-                Ok(words.clone())
-            } else {
-                Err(format!("this server does not run {program}"))
-            }
-        }
-        None => {
-            let program = workshop.programs.iter().find(|(task_type, _)| *task_type == task.task_type);
-            program.map(|(_, program)| vec![program.clone()]).ok_or_else(|| {
-                format!("the task names no command, and this server has no program for {} tasks", task.task_type)
-            })
-        }
-    }
+    let (task_type, work) = (&assignment.task.task_type, &assignment.work);
+    workshop.capabilities.check(task_type, work).map_err(|unfit| unfit.to_string())?;
+    let own = || workshop.programs.iter().find(|(of, _)| of == task_type).map(|(_, program)| vec![program.clone()]);
+    Ok(work.command.clone().or_else(own).unwrap_or_default())
 }
 
 /// Waits for the job, passing on what it says.
@@ -177,9 +165,9 @@ async fn watch_over<J: Job>(
     client: &Client,
     order: &Order<'_>,
     started: Result<J, String>,
-    output: Output,
+    mut output: Output,
     until: Instant,
-    mut ended: watch::Receiver<bool>,
+    ended: watch::Receiver<bool>,
 ) -> Outcome {
     let (mut job, held) = match started {
         Ok(job) => (job, order.assignment.task.held),
@@ -188,6 +176,7 @@ async fn watch_over<J: Job>(
     let over = Notify::new();
     let waiting = async {
         // What runs too long is ended here, and timed out by the server's clock.
+        let mut ended = ended.clone();
         let end = tokio::select! {
             biased;
             end = job.wait() => Some(end),
@@ -199,34 +188,61 @@ async fn watch_over<J: Job>(
         end
     };
     let (end, ()) = tokio::join!(waiting, output::tell(client, held, &output, &over));
-    let said = output.rest(client, held).await;
+    output.hear_rest().await;
+    let left = left(&order.directory.join(RESULT));
+    let is_done = matches!(&end, Some(Ok(end)) if end.succeeded);
+    if let (true, Err(why)) = (is_done, &left) {
+        output.note(format!("{RESULT} is not used: {why}"));
+    }
+    let said = output.rest(client, held, ended).await;
     job.clear().await;
     match end {
         None => Outcome::Ended,
         Some(Err(error)) => Outcome::Failed(format!("the job is lost: {error}")),
-        Some(Ok(end)) if end.succeeded => Outcome::Completed(result(order.directory, &said)),
+        Some(Ok(end)) if end.succeeded => Outcome::Completed(result(left.ok().flatten(), &said)),
         Some(Ok(end)) => Outcome::Failed(failure(end.how, &said)),
     }
 }
 
-/// What the job left in `result.json`, or the last it said.
-fn result(directory: &Path, said: &str) -> Value {
-    match left(&directory.join(RESULT)).filter(|value| value.to_string().len() < RESULT_BYTES_MAX - 100) {
+/// What the job left as its result, or the last it said.
+fn result(left: Option<Value>, said: &str) -> Value {
+    match left {
         Some(value) if value.is_object() => value,
         Some(value) => json!({ "value": value }),
         None => json!({ "exit_code": 0, "output": said }),
     }
 }
 
-/// What a file says that a job left. Not where a link leads: a job in a container may not read through us what it cannot
-/// reach itself.
-fn left(path: &Path) -> Option<Value> {
-    if !fs::symlink_metadata(path).ok()?.is_file() {
-        return None;
+/// Why a result cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error("it is no file")]
+    NoFile,
+    #[error("it is larger than 256 KB")]
+    TooLarge,
+    #[error("it is no JSON: {0}")]
+    NoJson(serde_json::Error),
+    #[error("it cannot be read: {0}")]
+    Unreadable(#[from] io::Error),
+}
+
+/// What a file says that a job left; nothing when it left none. Not where a link leads: a job in a container may not read
+/// through us what it cannot reach itself.
+fn left(path: &Path) -> Result<Option<Value>, Unusable> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() => {}
+        Ok(_) => return Err(Unusable::NoFile),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
     }
-    let mut text = String::new();
-    fs::File::open(path).ok()?.take(RESULT_BYTES_MAX as u64 + 1).read_to_string(&mut text).ok()?;
-    serde_json::from_str(&text).ok()
+    let mut text = Vec::new();
+    fs::File::open(path)?.take(RESULT_BYTES_MAX as u64 + 1).read_to_end(&mut text)?;
+    if text.len() > RESULT_BYTES_MAX {
+        return Err(Unusable::TooLarge);
+    }
+    let value: Value = serde_json::from_slice(&text).map_err(Unusable::NoJson)?;
+    // Written by us it may be longer, and the server adds to it.
+    if value.to_string().len() < RESULT_BYTES_MAX - 100 { Ok(Some(value)) } else { Err(Unusable::TooLarge) }
 }
 
 fn failure(how: String, said: &str) -> String {
@@ -237,15 +253,35 @@ fn failure(how: String, said: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use domain::compute::capabilities::Capabilities;
+
     use super::super::client::Held;
     use super::*;
 
-    fn memory(config: Value) -> Option<u64> {
+    fn assignment(config: Value) -> Assignment {
         let work = Work::of(&config).unwrap();
         let held = Held { task_id: Uuid::nil(), lease: 1 };
         let task = Leased { held, task_type: "test".to_owned(), config, time_left_ms: 1 };
-        let assignment = Assignment { server: Uuid::nil(), task, work, gpus: Vec::new() };
-        Order { assignment: &assignment, words: &[], directory: Path::new("/") }.memory_bytes()
+        Assignment { server: Uuid::nil(), task, work, gpus: Vec::new() }
+    }
+
+    fn memory(config: Value) -> Option<u64> {
+        Order { assignment: &assignment(config), words: &[], directory: Path::new("/") }.memory_bytes()
+    }
+
+    #[test]
+    fn what_the_server_gives_is_looked_at_again() {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let capabilities =
+            Capabilities { programs: Some(words(&["sh"])), task_types: words(&["test"]), images: Vec::new() };
+        let programs = vec![("test".to_owned(), "/bin/own".to_owned())];
+        let workshop = Workshop { directory: PathBuf::new(), capabilities, programs, tasks: None, engine: None };
+        let command = |config| command(&workshop, &assignment(config));
+        assert_eq!(command(json!({ "command": ["sh", "-c", "true"] })), Ok(words(&["sh", "-c", "true"])));
+        assert_eq!(command(json!({})), Ok(words(&["/bin/own"])));
+        assert_eq!(command(json!({ "command": ["cat"] })), Err("this server does not run cat".to_owned()));
+        let image = json!({ "image": "cuda", "command": ["sh"] });
+        assert_eq!(command(image), Err("this server does not run the image cuda".to_owned()));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use nvml_wrapper::Nvml;
 use nvml_wrapper::error::NvmlError;
 use serde::Serialize;
+use serde_json::{Value, json};
 use sysinfo::System;
 
 #[expect(clippy::cast_precision_loss, reason = "to a byte in eight petabytes")]
@@ -29,6 +30,15 @@ pub(super) struct Gpu {
     usage: f64,
     pub(super) memory_used_gb: f64,
     pub(super) memory_total_gb: f64,
+}
+
+impl Figures {
+    /// What the machine has: GPUs, and the memory of these, or its own where there are none.
+    pub(super) fn equipment(&self) -> Value {
+        let of_gpus: f64 = self.gpus.iter().map(|gpu| gpu.memory_total_gb).sum();
+        let memory_gb = if self.gpus.is_empty() { self.memory_total_gb } else { of_gpus };
+        json!({ "gpu_count": self.gpus.len(), "memory_gb": memory_gb })
+    }
 }
 
 /// Reads the instruments of the machine.

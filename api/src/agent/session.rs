@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use super::client::{Begun, Client, ClientError, Held, Leased};
+use super::client::{Begun, Client, ClientError, Held, Leased, Loss};
 use super::job::{self, Assignment, Outcome};
 use super::measure::Meter;
 use super::{PAUSE_AFTER_FAULT, Workshop};
 
-/// How long the outcome of a job is told again to a server that does not answer.
-const TELL_TRIES: u32 = 600;
+/// How often the outcome of a job, or the last it said, is told again to a server that does not answer.
+pub(super) const TELL_TRIES: u32 = 600;
 
 /// A job that runs.
 struct Running {
@@ -59,13 +59,16 @@ impl Session {
         }
     }
 
-    /// Serves until the session is lost or `stop`; then everything that runs is ended.
-    pub(super) async fn serve(&self, stop: &mut watch::Receiver<bool>) {
+    /// Serves until something is lost or `stop`; then everything that runs is ended. Answers what was lost.
+    pub(super) async fn serve(&self, stop: &mut watch::Receiver<bool>) -> Option<Loss> {
         let mut running = JoinSet::new();
-        tokio::select! {
-            () = self.beat() => tracing::warn!("the session is lost: what runs is ended"),
-            () = self.take_tasks(&mut running) => tracing::warn!("the session is lost: what runs is ended"),
-            _ = stop.wait_for(|stop| *stop) => {}
+        let lost = tokio::select! {
+            lost = self.beat() => Some(lost),
+            lost = self.take_tasks(&mut running) => Some(lost),
+            _ = stop.wait_for(|stop| *stop) => None,
+        };
+        if lost.is_some() {
+            tracing::warn!(session = self.begun.session, "the session is lost: what runs is ended");
         }
         self.jobs().values().for_each(Running::end);
         while running.join_next().await.is_some() {}
@@ -75,6 +78,7 @@ impl Session {
                 tracing::warn!(%error, "the goodbye is not heard");
             }
         }
+        lost
     }
 
     fn jobs(&self) -> MutexGuard<'_, HashMap<Held, Running>> {
@@ -82,7 +86,7 @@ impl Session {
     }
 
     /// Sends heartbeats until the session is lost.
-    async fn beat(&self) {
+    async fn beat(&self) -> Loss {
         loop {
             match self.client.heartbeat(&self.heartbeat()).await {
                 Ok(answer) => {
@@ -95,8 +99,10 @@ impl Session {
                         self.room.notify_one();
                     }
                 }
-                Err(error) if error.is_lost() => return,
-                Err(error) => tracing::warn!(%error, "a heartbeat is not heard"),
+                Err(error) => match error.loss(self.begun.session) {
+                    Some(loss) => return loss,
+                    None => tracing::warn!(%error, "a heartbeat is not heard"),
+                },
             }
             tokio::time::sleep(Duration::from_millis(self.begun.heartbeat_ms)).await;
         }
@@ -110,7 +116,7 @@ impl Session {
     }
 
     /// Leases and starts tasks until the session is lost.
-    async fn take_tasks(&self, running: &mut JoinSet<()>) {
+    async fn take_tasks(&self, running: &mut JoinSet<()>) -> Loss {
         self.clear().await;
         loop {
             while running.try_join_next().is_some() {}
@@ -126,8 +132,10 @@ impl Session {
             match self.client.lease(room).await {
                 Ok(Some(task)) => self.start(task, running),
                 Ok(None) => {}
-                Err(error) if error.is_lost() => return,
                 Err(error) => {
+                    if let Some(loss) = error.loss(self.begun.session) {
+                        return loss;
+                    }
                     tracing::warn!(%error, "no task is leased");
                     tokio::time::sleep(PAUSE_AFTER_FAULT).await;
                 }
@@ -181,6 +189,7 @@ impl Session {
             "gpus": figures.gpus.len().saturating_sub(claimed),
             "gpu_memory_gb": decimal(left(total, used, promised(true))),
             "memory_gb": decimal(left(figures.memory_total_gb, figures.memory_used_gb, promised(false))),
+            "runs": self.workshop.runs(),
         }))
     }
 

@@ -3,6 +3,7 @@
 //! An agent shows its server's token. It begins a session, tells by heartbeats that it lives, and asks for tasks; what it
 //! reports of a task names the lease under which it runs it.
 
+mod heartbeat;
 mod lease;
 mod lines;
 mod report;
@@ -10,14 +11,13 @@ pub(super) mod token;
 
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
-use chrono::{DateTime, Utc};
 use commands::CommandContext;
-use commands::gateways::fleet::{Heartbeat, Measured, MeasuredGpu};
+use commands::gateways::fleet::Heartbeat;
 use domain::aggregate::Decider;
-use domain::compute::gpu_server::{GpuServer, GpuServerCommand, OfflineCause};
-use domain::compute::task::Task;
+use domain::compute::gpu_server::{Equipment, GpuServer, GpuServerCommand, OfflineCause};
 use domain::metadata::{Metadata, TenantId};
 use projections::compute::gpu_servers;
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -25,21 +25,19 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use self::heartbeat::{GPUS_MAX, MEMORY_GB_MAX};
 use super::envelope::{self, Envelope};
+use crate::amount::Amount;
 use crate::app::{App, Server};
 use crate::error::{ApiError, ErrorKind};
 use crate::extract::Body;
 use crate::request::RequestContext;
 
-/// Most tasks that a heartbeat may name.
-const RUNNING_MAX: usize = 256;
-const GPUS_MAX: usize = 64;
-
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(register_agent))
-        .routes(routes!(heartbeat))
         .routes(routes!(leave))
+        .merge(heartbeat::routes())
         .merge(lease::routes())
         .merge(report::routes())
         .merge(lines::routes())
@@ -64,7 +62,9 @@ impl FromRequestParts<App> for Agent {
             return Err(token::refused());
         }
         let tenant = gpu_servers::tenant_of(&app.models.read, shown.server_id).await?;
-        let tenant = tenant.ok_or_else(token::refused)?;
+        // The token is good. The list is being built anew, or this server is behind: an agent that heard of a bad token
+        // would give up for good.
+        let tenant = tenant.ok_or_else(|| ApiError::unavailable(&"the list of GPU servers is not complete yet"))?;
         Ok(Self { server_id: shown.server_id, tenant, request: request.within(tenant) })
     }
 }
@@ -92,9 +92,41 @@ impl Agent {
     /// Makes sure that `session` is the present one.
     async fn in_session(&self, app: &Server, session: u32) -> Result<GpuServer, ApiError> {
         let (server, _) = app.bus.load::<GpuServer>(&self.server_id.to_string()).await?;
-        let lost =
-            || ApiError::new(ErrorKind::IllegalState, "agent.session_lost", "the session is over: register again");
-        if server.is_online(session) { Ok(server) } else { Err(lost()) }
+        if server.is_online(session) {
+            return Ok(server);
+        }
+        let lost = ApiError::new(ErrorKind::IllegalState, "agent.session_lost", "the session is over: register again");
+        // An agent sees from it whether another one took its place.
+        Err(match server {
+            GpuServer::Registered { session: present, .. } => lost.with("present_session", present),
+            GpuServer::Unknown | GpuServer::Removed => lost,
+        })
+    }
+}
+
+#[derive(Deserialize, ToSchema)]
+struct RegisterBody {
+    equipment: Option<EquipmentBody>,
+}
+
+/// What the machine has.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+struct EquipmentBody {
+    gpu_count: u32,
+    /// GB: of the GPUs, or of the machine where there are none.
+    memory_gb: Amount,
+}
+
+impl EquipmentBody {
+    fn checked(self) -> Result<Equipment, ApiError> {
+        let Self { gpu_count, memory_gb: Amount(memory_gb) } = self;
+        if usize::try_from(gpu_count).is_ok_and(|count| count > GPUS_MAX) {
+            return Err(ApiError::field("equipment.gpu_count", format!("必须在0到{GPUS_MAX}之间")));
+        }
+        if memory_gb < Decimal::ZERO || memory_gb > Decimal::from(MEMORY_GB_MAX) {
+            return Err(ApiError::field("equipment.memory_gb", format!("必须在0到{MEMORY_GB_MAX}之间")));
+        }
+        Ok(Equipment { gpu_count, memory_gb: memory_gb.round_dp(3).normalize() })
     }
 }
 
@@ -108,14 +140,25 @@ struct SessionOut {
     heartbeat_ms: u64,
 }
 
-#[utoipa::path(post, path = "/api/gpu/agent/register", operation_id = "register_agent",
+#[utoipa::path(post, path = "/api/gpu/agent/register", operation_id = "register_agent", request_body = RegisterBody,
     responses((status = 200, body = Envelope<SessionOut>)))]
-async fn register_agent(State(app): State<App>, agent: Agent) -> Result<Envelope<SessionOut>, ApiError> {
+async fn register_agent(
+    State(app): State<App>,
+    agent: Agent,
+    Body(body): Body<RegisterBody>,
+) -> Result<Envelope<SessionOut>, ApiError> {
     let id = agent.server_id.to_string();
-    let receipt = agent.execute::<GpuServer>(&app, &id, GpuServerCommand::Connect).await?;
+    let equipment = body.equipment.map(EquipmentBody::checked).transpose()?;
+    let (before, _) = app.bus.load::<GpuServer>(&id).await?;
+    let receipt = agent.execute::<GpuServer>(&app, &id, GpuServerCommand::Connect { equipment }).await?;
     let GpuServer::Registered { details, session, .. } = receipt.state else { return Err(ApiError::not_found()) };
     let begun = Heartbeat { session, at: app.clock().now(), running: Vec::new(), figures: None };
     app.fleet.hear(agent.server_id, begun);
+    if matches!(before, GpuServer::Registered { online: true, .. }) {
+        tracing::warn!(server = id, name = details.name, session, "an agent took over from another one");
+    } else {
+        tracing::info!(server = id, name = details.name, session, "the agent of a GPU server connected");
+    }
     app.settled(&agent.request).await;
     Ok(envelope::ok(SessionOut {
         server_id: id,
@@ -127,87 +170,6 @@ async fn register_agent(State(app): State<App>, agent: Agent) -> Result<Envelope
 }
 
 #[derive(Deserialize, ToSchema)]
-struct HeartbeatBody {
-    session: u32,
-    running: Vec<HeldOut>,
-    cpu_usage: f64,
-    memory_used_gb: f64,
-    memory_total_gb: f64,
-    gpus: Vec<GpuBody>,
-    gpu_note: Option<String>,
-}
-
-#[derive(Deserialize, ToSchema)]
-struct GpuBody {
-    name: String,
-    usage: f64,
-    memory_used_gb: f64,
-    memory_total_gb: f64,
-}
-
-/// A lease of a task.
-#[derive(Clone, Copy, Serialize, Deserialize, ToSchema)]
-struct HeldOut {
-    task_id: Uuid,
-    lease: u32,
-}
-
-#[derive(Serialize, ToSchema)]
-struct HeartbeatOut {
-    /// Leases that are over: what runs under them is to be ended.
-    over: Vec<HeldOut>,
-    max_concurrent_tasks: u32,
-}
-
-#[utoipa::path(post, path = "/api/gpu/agent/heartbeat", operation_id = "agent_heartbeat",
-    request_body = HeartbeatBody, responses((status = 200, body = Envelope<HeartbeatOut>)))]
-async fn heartbeat(
-    State(app): State<App>,
-    agent: Agent,
-    Body(body): Body<HeartbeatBody>,
-) -> Result<Envelope<HeartbeatOut>, ApiError> {
-    if body.running.len() > RUNNING_MAX || body.gpus.len() > GPUS_MAX {
-        return Err(ApiError::field("running", format!("at most {RUNNING_MAX} tasks and {GPUS_MAX} GPUs")));
-    }
-    let server = agent.in_session(&app, body.session).await?;
-    let GpuServer::Registered { details, .. } = server else { return Err(ApiError::not_found()) };
-    let mut over = Vec::new();
-    for held in &body.running {
-        let (task, _) = app.bus.load::<Task>(&held.task_id.to_string()).await?;
-        let run = task.known().ok().and_then(|task| task.run.as_ref());
-        let holds = run.is_some_and(|run| run.lease == held.lease && run.server_id == agent.server_id);
-        if !holds {
-            over.push(*held);
-        }
-    }
-    app.fleet.hear(agent.server_id, body.heard(app.clock().now()));
-    Ok(envelope::ok(HeartbeatOut { over, max_concurrent_tasks: details.max_concurrent_tasks }))
-}
-
-impl HeartbeatBody {
-    fn heard(self, at: DateTime<Utc>) -> Heartbeat {
-        let gpu = |gpu: GpuBody| MeasuredGpu {
-            name: gpu.name.chars().take(100).collect(),
-            usage: gpu.usage,
-            memory_used_gb: gpu.memory_used_gb,
-            memory_total_gb: gpu.memory_total_gb,
-        };
-        Heartbeat {
-            session: self.session,
-            at,
-            running: self.running.iter().map(|held| (held.task_id, held.lease)).collect(),
-            figures: Some(Measured {
-                cpu_usage: self.cpu_usage,
-                memory_used_gb: self.memory_used_gb,
-                memory_total_gb: self.memory_total_gb,
-                gpus: self.gpus.into_iter().map(gpu).collect(),
-                gpu_note: self.gpu_note.map(|note| note.chars().take(200).collect()),
-            }),
-        }
-    }
-}
-
-#[derive(Deserialize, ToSchema)]
 struct LeaveBody {
     session: u32,
 }
@@ -216,7 +178,12 @@ struct LeaveBody {
     responses((status = 200, body = Envelope<Value>)))]
 async fn leave(State(app): State<App>, agent: Agent, Body(body): Body<LeaveBody>) -> Result<Envelope<Value>, ApiError> {
     let leave = GpuServerCommand::Disconnect { session: body.session, cause: OfflineCause::Left };
-    agent.execute::<GpuServer>(&app, &agent.server_id.to_string(), leave).await?;
+    let id = agent.server_id.to_string();
+    let receipt = agent.execute::<GpuServer>(&app, &id, leave).await?;
+    if let (false, GpuServer::Registered { details, .. }) = (receipt.events.is_empty(), receipt.state) {
+        let (name, session) = (details.name, body.session);
+        tracing::info!(server = id, name, session, "the agent of a GPU server left");
+    }
     app.settled(&agent.request).await;
     Ok(envelope::ok(Value::Null))
 }

@@ -195,12 +195,12 @@ async fn found(app: &Server, caller: &Caller, id: Uuid) -> Result<gpu_servers::M
     row.ok_or_else(ApiError::not_found)
 }
 
-/// The row with its live figures.
+/// The row with its figures.
 async fn shown(app: &Server, row: gpu_servers::Model) -> Result<ServerOut, ApiError> {
     let running = match row.id.parse() {
         Ok(id) => tasks::running_on(&app.models.read, id).await?.len(),
         Err(_) => 0,
     };
-    let live = out::live(&app.fleet, &row);
-    Ok(ServerOut::of(row, live.as_ref(), running))
+    let heard = out::last_heard(&app.fleet, &row);
+    Ok(ServerOut::of(row, heard.as_ref(), running))
 }

@@ -1,12 +1,13 @@
 //! A server that runs tasks: registered by an administrator, online while its agent is heard.
 //!
-//! Each time an agent connects, a new session begins; what an earlier one still says is refused. The figures of
-//! heartbeats are measurements and no events.
+//! Each time an agent connects, a new session begins; what an earlier one still says is refused. What the machine has is in
+//! the event that begins a session; how much of it is used are measurements, and no events.
 
 mod refusal;
 
 use chrono::{DateTime, Utc};
 use cqrs_es::event_sink::EventSink;
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::{Decider, Now, write_decision};
@@ -32,6 +33,14 @@ pub struct ServerDetails {
     pub max_concurrent_tasks: u32,
     /// Whether it is given tasks.
     pub is_active: bool,
+}
+
+/// What the machine has, as its agent found it when its session began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Equipment {
+    pub gpu_count: u32,
+    /// GB: of the GPUs, or of the machine where there are none.
+    pub memory_gb: Decimal,
 }
 
 /// Why a server went offline.
@@ -64,6 +73,9 @@ pub enum GpuServerEvent {
     },
     Online {
         session: u32,
+        /// None from agents that do not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        equipment: Option<Equipment>,
     },
     Offline {
         session: u32,
@@ -99,7 +111,9 @@ pub enum GpuServerCommand {
         by: UserId,
     },
     /// Its agent begins a session.
-    Connect,
+    Connect {
+        equipment: Option<Equipment>,
+    },
     /// The session is over.
     Disconnect {
         session: u32,
@@ -176,7 +190,9 @@ impl Decider for GpuServer {
             GpuServerCommand::RenewToken { token_hash, by } => {
                 Ok(vec![GpuServerEvent::TokenRenewed { token_hash, by }])
             }
-            GpuServerCommand::Connect => Ok(vec![GpuServerEvent::Online { session: session + 1 }]),
+            GpuServerCommand::Connect { equipment } => {
+                Ok(vec![GpuServerEvent::Online { session: session + 1, equipment }])
+            }
             GpuServerCommand::Disconnect { session: of, cause } => {
                 let ends = *online && of == *session;
                 Ok(if ends { vec![GpuServerEvent::Offline { session: of, cause }] } else { vec![] })
@@ -206,7 +222,7 @@ impl cqrs_es::Aggregate for GpuServer {
             (Self::Registered { token_hash: present, .. }, GpuServerEvent::TokenRenewed { token_hash, .. }) => {
                 *present = token_hash;
             }
-            (Self::Registered { session: present, online, .. }, GpuServerEvent::Online { session }) => {
+            (Self::Registered { session: present, online, .. }, GpuServerEvent::Online { session, .. }) => {
                 (*present, *online) = (session, true);
             }
             (Self::Registered { online, .. }, GpuServerEvent::Offline { .. }) => *online = false,

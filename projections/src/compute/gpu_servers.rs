@@ -1,7 +1,7 @@
-//! The servers that tasks run on. What their agents measure is not in here.
+//! The servers that tasks run on, and what they have. How much of it is used is not in here: their agents measure that.
 
 use chrono::{DateTime, Utc};
-use domain::compute::gpu_server::{GpuServer, GpuServerEvent, ServerDetails};
+use domain::compute::gpu_server::{Equipment, GpuServer, GpuServerEvent, ServerDetails};
 use domain::event::{DecodeError, Recorded};
 use domain::metadata::TenantId;
 use sea_orm::QueryOrder;
@@ -12,7 +12,7 @@ use crate::projection::Projection;
 
 /// One server.
 #[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
-#[sea_orm(table_name = "gpu_servers_v1")]
+#[sea_orm(table_name = "gpu_servers_v2")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: String,
@@ -29,6 +29,10 @@ pub struct Model {
     pub session: i64,
     /// When it last went online or offline.
     pub switched_at: Option<DateTime<Utc>>,
+    /// What its agent found last; none before one said it.
+    pub gpu_count: Option<i64>,
+    /// GB, a decimal as text: of the GPUs, or of the machine where there are none.
+    pub memory_gb: Option<String>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     pub position: i64,
@@ -49,7 +53,7 @@ impl Projection for GpuServers {
     type Event = GpuServerEvent;
 
     const NAME: &'static str = "gpu_servers";
-    const TABLE: &'static str = "gpu_servers_v1";
+    const TABLE: &'static str = "gpu_servers_v2";
     const CONSUMES: &'static [&'static str] = &["gpu_server"];
 
     fn decode(recorded: &Recorded) -> Result<Option<GpuServerEvent>, DecodeError> {
@@ -72,7 +76,8 @@ impl Projection for GpuServers {
                 row.map(|row| described(Model { updated_at: at, ..row }, details))
             }
             GpuServerEvent::TokenRenewed { .. } => row,
-            GpuServerEvent::Online { session } => {
+            GpuServerEvent::Online { session, equipment } => {
+                let row = row.map(|row| equipped(row, *equipment));
                 row.map(|row| Model { online: true, session: i64::from(*session), switched_at: Some(at), ..row })
             }
             GpuServerEvent::Offline { .. } => row.map(|row| Model { online: false, switched_at: Some(at), ..row }),
@@ -94,6 +99,8 @@ fn registered(key: &str, recorded: &Recorded) -> Model {
         online: false,
         session: 0,
         switched_at: None,
+        gpu_count: None,
+        memory_gb: None,
         created_at: recorded.recorded_at,
         updated_at: recorded.recorded_at,
         position: recorded.position.cast_signed(),
@@ -110,6 +117,12 @@ fn described(row: Model, details: &ServerDetails) -> Model {
         is_active: details.is_active,
         ..row
     }
+}
+
+/// The row with what an agent found; with what was known before, when it does not say.
+fn equipped(row: Model, equipment: Option<Equipment>) -> Model {
+    let Some(Equipment { gpu_count, memory_gb }) = equipment else { return row };
+    Model { gpu_count: Some(i64::from(gpu_count)), memory_gb: Some(memory_gb.to_string()), ..row }
 }
 
 /// The servers of a tenant, in the order of their registration.

@@ -1,7 +1,9 @@
 //! Servers and their agents, played by the test: who gets which task, and whose answer counts.
 
 use api::config::{AgentSettings, Config};
+use api::log_lines::SystemLines;
 use api::surface::Surface;
+use commands::Clock;
 use domain::identity::role::Role;
 use domain::metadata::TenantId;
 use reqwest::Method;
@@ -10,6 +12,8 @@ use tests::answer::Answer;
 use tests::engine::Engine;
 use tests::postgres::Database;
 use tests::server::{Client, TestServer, settings};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::top_up;
 
@@ -43,6 +47,14 @@ impl Puppet {
         self.client.post("/api/gpu/agent/lease", body).await
     }
 
+    /// The title of the next task for an agent that runs only what it names.
+    async fn lease_of(&self, runs: Value) -> Value {
+        let body = json!({ "session": self.session, "tasks": 4, "gpus": 0, "gpu_memory_gb": 0, "memory_gb": 16,
+            "runs": runs });
+        let answer = self.client.post("/api/gpu/agent/lease", body).await.expect(200);
+        answer.at("/data/task").get("title").cloned().unwrap_or_default()
+    }
+
     /// The title and the lease of the next task.
     pub(super) async fn lease(&self) -> Option<(String, String, u64)> {
         let answer = self.lease_within(16.0, 0).await.expect(200);
@@ -54,11 +66,15 @@ impl Puppet {
     async fn beat(&self, running: &[(&str, u64)]) -> Answer {
         let running: Vec<Value> =
             running.iter().map(|(task, lease)| json!({ "task_id": task, "lease": lease })).collect();
-        let body = json!({ "session": self.session, "running": running, "cpu_usage": 45.2, "memory_used_gb": 8.0,
+        let body = self.figures(&running);
+        self.client.post("/api/gpu/agent/heartbeat", body).await
+    }
+
+    fn figures(&self, running: &[Value]) -> Value {
+        json!({ "session": self.session, "running": running, "cpu_usage": 45.2, "memory_used_gb": 8.0,
             "memory_total_gb": 16.0, "gpus": [
                 { "name": "A", "usage": 85.5, "memory_used_gb": 10.2, "memory_total_gb": 12.0 },
-                { "name": "B", "usage": 0.0, "memory_used_gb": 0.0, "memory_total_gb": 12.0 }] });
-        self.client.post("/api/gpu/agent/heartbeat", body).await
+                { "name": "B", "usage": 0.0, "memory_used_gb": 0.0, "memory_total_gb": 12.0 }] })
     }
 
     pub(super) async fn complete(&self, id: &str, lease: u64) -> Answer {
@@ -186,7 +202,8 @@ async fn a_late_answer_of_a_lost_agent_is_refused(engine: Engine) {
     server.get_until(&user, "/api/recharge/balance", |answer| answer.at("/data/held") == 0.0).await;
     let refused = lost.complete(&id, lease).await.expect(409);
     assert_eq!(refused.at("/error_code"), "LEASE_LOST");
-    lost.beat(&[]).await.expect(409);
+    let refused = lost.beat(&[]).await.expect(409);
+    assert_eq!(refused.at("/details/present_session"), lost.session);
     lost.lease_within(16.0, 0).await.expect(409);
     // Another one takes over; the lost one still counts for nothing, nor does it end the other's run.
     let other = Puppet::connect(&server, 4).await;
@@ -215,7 +232,12 @@ async fn a_new_session_ends_the_one_before_and_an_agent_is_told_what_is_over() {
     agent.register().await;
     assert_eq!(agent.session, session + 1);
     let old = Puppet { client: agent.client.clone(), server_id: agent.server_id.clone(), session };
-    old.beat(&[]).await.expect(409);
+    // It is told that there is a later one.
+    let refused = old.beat(&[]).await.expect(409);
+    assert_eq!(
+        (refused.at("/error_code"), refused.at("/details/present_session")),
+        (&json!("LEASE_LOST"), &json!(session + 1))
+    );
     agent.beat(&[]).await.expect(200);
     agent.client.post("/api/gpu/agent/leave", json!({ "session": agent.session })).await.expect(200);
     let overview = user.get("/api/gpu/cluster/overview").await.expect(200);
@@ -273,4 +295,119 @@ async fn servers_are_for_administrators_and_tokens_for_one_server() {
     // Neither the log's own view nor an answer shows what a token is known by.
     let events = admin.get("/api/gpu/servers").await;
     assert!(!events.text.contains("token"));
+}
+
+#[tokio::test]
+async fn an_agent_is_given_only_what_it_can_run() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let (user, agent) = (rich(&server).await, Puppet::connect(&server, 8).await);
+    submit(&user, "own program", 5, json!({})).await;
+    submit(&user, "image", 4, json!({ "image": "cuda", "command": ["sh"] })).await;
+    submit(&user, "cat", 3, json!({ "command": ["cat", "x"] })).await;
+    submit(&user, "sh", 2, json!({ "command": ["sh", "-c", "true"] })).await;
+    let runs = |programs: Value, types: &[&str], images: &[&str]| json!({ "programs": programs, "task_types": types, "images": images });
+    assert_eq!(agent.lease_of(runs(json!(["sh"]), &["inference"], &["debian"])).await, "sh");
+    assert_eq!(agent.lease_of(runs(json!(["sh"]), &["inference"], &["debian"])).await, Value::Null);
+    assert_eq!(agent.lease_of(runs(Value::Null, &[], &[])).await, "cat");
+    assert_eq!(agent.lease_of(runs(json!([]), &["training"], &[])).await, "own program");
+    assert_eq!(agent.lease_of(runs(Value::Null, &[], &["cuda"])).await, "image");
+    // An agent that says nothing of it runs everything.
+    submit(&user, "anything", 1, json!({ "image": "cuda" })).await;
+    assert_eq!(agent.lease().await.unwrap().1, "anything");
+}
+
+#[tokio::test]
+async fn figures_that_cannot_be_are_refused() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let (user, agent) = (server.user(Surface::Owl), Puppet::connect(&server, 4).await);
+    for (pointer, wrong, field) in [
+        ("/cpu_usage", -5.0, "cpu_usage"),
+        ("/cpu_usage", 1e308, "cpu_usage"),
+        ("/memory_used_gb", -0.1, "memory_used_gb"),
+        ("/memory_total_gb", 1e308, "memory_total_gb"),
+        ("/gpus/1/usage", 102.0, "gpus[1].usage"),
+        ("/gpus/0/memory_used_gb", -1.0, "gpus[0].memory_used_gb"),
+        ("/gpus/0/memory_total_gb", 1e300, "gpus[0].memory_total_gb"),
+    ] {
+        let mut body = agent.figures(&[]);
+        *body.pointer_mut(pointer).unwrap() = json!(wrong);
+        let refused = agent.client.post("/api/gpu/agent/heartbeat", body).await.expect(422);
+        let named = &refused.at("/details/field_errors")[field];
+        assert!(named[0].as_str().is_some_and(|message| !message.is_ascii()), "{pointer}: {}", refused.text);
+    }
+    // Instruments are not exact.
+    let mut body = agent.figures(&[]);
+    body["cpu_usage"] = json!(100.04);
+    agent.client.post("/api/gpu/agent/heartbeat", body).await.expect(200);
+    let shown = user.get(&format!("/api/gpu/servers/{}", agent.server_id)).await.expect(200);
+    assert_eq!(shown.at("/data/cpu_usage"), 100.0);
+}
+
+#[tokio::test]
+async fn what_was_known_of_a_server_is_shown_when_it_is_offline_sqlite() {
+    what_was_known_of_a_server_is_shown_when_it_is_offline(Engine::Sqlite).await;
+}
+#[tokio::test]
+async fn what_was_known_of_a_server_is_shown_when_it_is_offline_postgres() {
+    what_was_known_of_a_server_is_shown_when_it_is_offline(Engine::Postgres).await;
+}
+async fn what_was_known_of_a_server_is_shown_when_it_is_offline(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let (user, agent) = (server.user(Surface::Owl), Puppet::connect(&server, 4).await);
+    let path = format!("/api/gpu/servers/{}", agent.server_id);
+    let shown = async || user.get(&path).await.expect(200).at("/data").clone();
+    // Nothing was measured yet; that it is there was heard.
+    let new = shown().await;
+    assert!(new["last_heartbeat"].is_string() && new["gpu_count"].is_null(), "{new}");
+    agent.beat(&[]).await.expect(200);
+    let measured = shown().await;
+    agent.client.post("/api/gpu/agent/leave", json!({ "session": agent.session })).await.expect(200);
+    let offline = shown().await;
+    assert_eq!((&offline["status"], &offline["cpu_usage"]), (&json!("offline"), &Value::Null));
+    assert_eq!((&offline["gpu_count"], &offline["total_memory"]), (&json!(2), &json!(24.0)));
+    assert_eq!(offline["last_heartbeat"], measured["last_heartbeat"]);
+    // What a session begins with is in the log, and known though nothing is heard any more.
+    let begun = json!({ "equipment": { "gpu_count": 4, "memory_gb": 96.06 } });
+    let begun = agent.client.post("/api/gpu/agent/register", begun).await.expect(200);
+    let begun = begun.at("/data/session").clone();
+    let known = shown().await;
+    assert_eq!((&known["gpu_count"], &known["total_memory"]), (&json!(4), &json!(96.1)));
+    agent.client.post("/api/gpu/agent/leave", json!({ "session": begun })).await.expect(200);
+    // An agent of an earlier build does not say.
+    agent.client.post("/api/gpu/agent/register", json!({})).await.expect(200);
+    let known = shown().await;
+    assert_eq!((&known["gpu_count"], &known["status"]), (&json!(4), &json!("online")));
+    for wrong in [json!({ "gpu_count": 65, "memory_gb": 1 }), json!({ "gpu_count": 1, "memory_gb": -1 })] {
+        agent.client.post("/api/gpu/agent/register", json!({ "equipment": wrong })).await.expect(422);
+    }
+}
+
+#[tokio::test]
+async fn the_system_log_tells_of_agents_that_come_and_go() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let lines = SystemLines::default();
+    let _here =
+        tracing::subscriber::set_default(tracing_subscriber::registry().with(LevelFilter::INFO).with(lines.clone()));
+    lines.connect(server.app().line_queue.clone(), Clock::system());
+    let mut agent = Puppet::connect(&server, 4).await;
+    agent.register().await;
+    agent.client.post("/api/gpu/agent/leave", json!({ "session": agent.session })).await.expect(200);
+    server.app().line_queue.keep(Vec::new()).await.unwrap();
+    let kept = server.admin(Surface::Owl).get("/api/logs/system?search=agent").await.expect(200);
+    let items = kept.at("/items").as_array().unwrap();
+    let told: Vec<&str> = items.iter().map(|item| item["message"].as_str().unwrap()).collect();
+    assert_eq!(
+        told,
+        [
+            "the agent of a GPU server left",
+            "an agent took over from another one",
+            "the agent of a GPU server connected"
+        ]
+    );
+    for item in items {
+        assert_eq!(
+            (&item["fields"]["server"], &item["fields"]["name"]),
+            (&json!(agent.server_id), &json!("GPU-Server-01"))
+        );
+    }
 }

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use axum::extract::State;
+use domain::compute::capabilities::Capabilities;
 use domain::compute::gpu_server::GpuServer;
 use domain::compute::scheduling::{Room, Search};
+use domain::compute::task::work::Work;
 use domain::compute::task::{Task, TaskCommand, TaskStatus};
 use projections::compute::tasks;
 use serde::{Deserialize, Serialize};
@@ -28,6 +30,8 @@ const LOOKED_AT_MAX: u64 = 2_000;
 const LOOKED_AT: u64 = 100;
 /// An agent that waits looks again at least so often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Most programs, types or images that an agent may name.
+const NAMED_MAX: usize = 1_000;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(lease_task))
@@ -41,9 +45,35 @@ struct LeaseBody {
     gpus: u32,
     gpu_memory_gb: Amount,
     memory_gb: Amount,
+    /// What it can run; everything when it does not say.
+    runs: Option<RunsBody>,
     /// How long to wait when there is nothing to do.
     #[serde(default)]
     wait_seconds: u64,
+}
+
+/// What an agent can run.
+#[derive(Clone, Deserialize, ToSchema)]
+struct RunsBody {
+    /// Programs that `config.command` may name; null for every one.
+    programs: Option<Vec<String>>,
+    /// Types of tasks that it has a program of its own for.
+    #[serde(default)]
+    task_types: Vec<String>,
+    /// Images that `config.image` may name.
+    #[serde(default)]
+    images: Vec<String>,
+}
+
+impl RunsBody {
+    fn checked(self) -> Result<Capabilities, ApiError> {
+        let Self { programs, task_types, images } = self;
+        let counts = [programs.as_ref().map_or(0, Vec::len), task_types.len(), images.len()];
+        if counts.into_iter().any(|count| count > NAMED_MAX) {
+            return Err(ApiError::field("runs", format!("最多{NAMED_MAX}项")));
+        }
+        Ok(Capabilities { programs, task_types, images })
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -69,12 +99,13 @@ struct LeasedOut {
 async fn lease_task(
     State(app): State<App>,
     agent: Agent,
-    Body(body): Body<LeaseBody>,
+    Body(mut body): Body<LeaseBody>,
 ) -> Result<Envelope<LeaseOut>, ApiError> {
+    let runs = body.runs.take().map(RunsBody::checked).transpose()?;
     let until = Instant::now() + Duration::from_secs(body.wait_seconds).min(WAIT_MAX);
     loop {
         let position = app.readers.position();
-        let task = given(&app, &agent, &body).await?;
+        let task = given(&app, &agent, &body, runs.as_ref()).await?;
         let now = Instant::now();
         if task.is_some() || now >= until {
             return Ok(envelope::ok(LeaseOut { task }));
@@ -85,13 +116,20 @@ async fn lease_task(
     }
 }
 
-/// The first task in line that fits and can be paid, leased to the agent.
-async fn given(app: &Server, agent: &Agent, body: &LeaseBody) -> Result<Option<LeasedOut>, ApiError> {
+/// The first task in line that the agent can run, that fits and can be paid, leased to it.
+async fn given(
+    app: &Server,
+    agent: &Agent,
+    body: &LeaseBody,
+    runs: Option<&Capabilities>,
+) -> Result<Option<LeasedOut>, ApiError> {
     let Some((room, emptied)) = rooms(app, agent, body).await? else { return Ok(None) };
     let mut search = Search::new(room, emptied, app.clock().now());
     for offset in (0..LOOKED_AT_MAX).step_by(usize::try_from(LOOKED_AT).unwrap_or(1)) {
-        let mut line = tasks::waiting(&app.models.read, agent.tenant, offset, LOOKED_AT).await?.into_iter();
+        let line = tasks::waiting(&app.models.read, agent.tenant, offset, LOOKED_AT).await?;
         let seen_all = line.len() < usize::try_from(LOOKED_AT).unwrap_or(1);
+        // Nothing is set aside for what this agent can never run either.
+        let mut line = line.into_iter().filter(|row| runs.is_none_or(|runs| can_run(runs, row)));
         while let Some(row) = search.next_of(line.by_ref(), tasks::Model::waiting) {
             if let Some(task) = lease(app, agent, body.session, &row.id).await? {
                 return Ok(Some(task));
@@ -102,6 +140,12 @@ async fn given(app: &Server, agent: &Agent, body: &LeaseBody) -> Result<Option<L
         }
     }
     Ok(None)
+}
+
+fn can_run(runs: &Capabilities, row: &tasks::Model) -> bool {
+    // It was checked when it was submitted.
+    let work = serde_json::from_str::<Work>(&row.config).unwrap_or_default();
+    runs.check(&row.task_type, &work).is_ok()
 }
 
 /// The room that the server has now, and the one it has when all that runs there has ended; nothing when it may not

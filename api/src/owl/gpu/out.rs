@@ -6,7 +6,7 @@ use projections::compute::{gpu_servers, tasks};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// A server. Figures are null while it is offline: nobody knows them.
+/// A server. What is used is null while it is offline: nobody knows it. What it has is what was known last.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ServerOut {
     id: String,
@@ -29,15 +29,21 @@ pub(super) struct ServerOut {
     cpu_usage: Option<f64>,
     /// Percent, of the machine's memory.
     memory_usage: Option<f64>,
+    /// When it was heard last, or when it came or went, if no heartbeat is remembered; null when it was never there.
     last_heartbeat: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
 
+/// The last heartbeat of the last session, if it is remembered.
+pub(super) fn last_heard(fleet: &Fleet, row: &gpu_servers::Model) -> Option<Heartbeat> {
+    let (id, session) = (row.id.parse().ok()?, u32::try_from(row.session).ok()?);
+    fleet.last(id, session)
+}
+
 /// The last heartbeat of a server that is online.
 pub(super) fn live(fleet: &Fleet, row: &gpu_servers::Model) -> Option<Heartbeat> {
-    let (id, session) = (row.id.parse().ok()?, u32::try_from(row.session).ok()?);
-    fleet.last(id, session).filter(|_| row.online)
+    last_heard(fleet, row).filter(|_| row.online)
 }
 
 fn status(row: &gpu_servers::Model, running: usize) -> &'static str {
@@ -66,25 +72,36 @@ pub(super) fn rounded(figure: f64) -> f64 {
 
 fn memory_usage(measured: &Measured) -> f64 {
     if measured.memory_total_gb > 0.0 {
-        rounded(100.0 * measured.memory_used_gb / measured.memory_total_gb)
+        rounded(100.0 * measured.memory_used_gb / measured.memory_total_gb).min(100.0)
     } else {
         0.0
     }
 }
 
+/// GB and GPUs that a server has: as they were measured last, or as the log has them.
+fn equipment(row: &gpu_servers::Model, last: Option<&Measured>) -> (Option<f64>, Option<usize>) {
+    if let Some(last) = last {
+        return (Some(rounded(memory(last).1)), Some(last.gpus.len()));
+    }
+    let memory_gb = row.memory_gb.as_ref().and_then(|text| text.parse().ok());
+    (memory_gb.map(rounded), row.gpu_count.and_then(|count| usize::try_from(count).ok()))
+}
+
 impl ServerOut {
-    pub(super) fn of(row: gpu_servers::Model, live: Option<&Heartbeat>, running: usize) -> Self {
-        let figures = live.and_then(|live| live.figures.as_ref());
+    pub(super) fn of(row: gpu_servers::Model, heard: Option<&Heartbeat>, running: usize) -> Self {
+        let measured = heard.and_then(|heard| heard.figures.as_ref());
+        let (total_memory, gpu_count) = equipment(&row, measured);
+        let figures = measured.filter(|_| row.online);
         Self {
             status: status(&row, running),
             current_tasks: running,
-            total_memory: figures.map(|figures| rounded(memory(figures).1)),
+            total_memory,
             used_memory: figures.map(|figures| rounded(memory(figures).0)),
-            gpu_count: figures.map(|figures| figures.gpus.len()),
+            gpu_count,
             gpu_note: figures.and_then(|figures| figures.gpu_note.clone()),
             cpu_usage: figures.map(|figures| rounded(figures.cpu_usage)),
             memory_usage: figures.map(memory_usage),
-            last_heartbeat: live.map(|live| live.at),
+            last_heartbeat: heard.map(|heard| heard.at).or(row.switched_at),
             id: row.id,
             name: row.name,
             host: row.host,

@@ -23,13 +23,16 @@ fn registered() -> GpuServerEvent {
     GpuServerEvent::Registered { details: details(4), token_hash: "x".into(), by: by() }
 }
 fn online(session: u32) -> GpuServerEvent {
-    GpuServerEvent::Online { session }
+    GpuServerEvent::Online { session, equipment: None }
 }
 fn offline(session: u32) -> GpuServerEvent {
     GpuServerEvent::Offline { session, cause: OfflineCause::HeartbeatLost }
 }
 fn disconnect(session: u32) -> GpuServerCommand {
     GpuServerCommand::Disconnect { session, cause: OfflineCause::HeartbeatLost }
+}
+fn connect() -> GpuServerCommand {
+    GpuServerCommand::Connect { equipment: None }
 }
 fn given(events: Vec<GpuServerEvent>) -> cqrs_es::test::AggregateTestExecutor<GpuServer> {
     TestFramework::with(Now(DateTime::UNIX_EPOCH)).given(events)
@@ -45,8 +48,11 @@ fn a_server_is_registered_once_and_within_limits() {
 
 #[test]
 fn every_connection_is_a_session_of_its_own() {
-    given(vec![registered()]).when(GpuServerCommand::Connect).then_expect_events(vec![online(1)]);
-    given(vec![registered(), online(1)]).when(GpuServerCommand::Connect).then_expect_events(vec![online(2)]);
+    given(vec![registered()]).when(connect()).then_expect_events(vec![online(1)]);
+    given(vec![registered(), online(1)]).when(connect()).then_expect_events(vec![online(2)]);
+    let equipment = Some(Equipment { gpu_count: 2, memory_gb: 24.into() });
+    let found = GpuServerEvent::Online { session: 2, equipment };
+    given(vec![registered(), online(1)]).when(GpuServerCommand::Connect { equipment }).then_expect_events(vec![found]);
     given(vec![registered(), online(1)]).when(disconnect(1)).then_expect_events(vec![offline(1)]);
     given(vec![registered(), online(1), online(2)]).when(disconnect(1)).then_expect_events(vec![]);
     given(vec![registered(), online(1), offline(1)]).when(disconnect(1)).then_expect_events(vec![]);
@@ -70,5 +76,5 @@ fn a_removed_server_is_gone() {
     let removed = GpuServerEvent::Removed { by: by() };
     given(vec![registered()]).when(remove.clone()).then_expect_events(vec![removed.clone()]);
     given(vec![registered(), removed.clone()]).when(remove).then_expect_error(GpuServerError::NotFound);
-    given(vec![registered(), removed]).when(GpuServerCommand::Connect).then_expect_error(GpuServerError::NotFound);
+    given(vec![registered(), removed]).when(connect()).then_expect_error(GpuServerError::NotFound);
 }
