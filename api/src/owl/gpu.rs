@@ -4,7 +4,7 @@ mod out;
 mod overview;
 
 use axum::extract::State;
-use domain::compute::gpu_server::{GpuServer, GpuServerCommand, ServerDetails};
+use domain::compute::gpu_server::{GpuServer, GpuServerCommand, ServerChange, ServerDetails};
 use projections::compute::{gpu_servers, tasks};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -125,18 +125,15 @@ async fn change_server(
     Path(id): Path<Uuid>,
     Body(body): Body<ChangeServerBody>,
 ) -> Result<Envelope<ServerOut>, ApiError> {
-    let row = found(&app, &caller, id).await?;
-    let details = ServerDetails {
-        name: body.name.unwrap_or(row.name),
-        host: body.host.unwrap_or(row.host),
-        port: body.port.unwrap_or_else(|| u16::try_from(row.port).unwrap_or_default()),
-        description: body.description.or(row.description),
-        max_concurrent_tasks: body
-            .max_concurrent_tasks
-            .unwrap_or_else(|| u32::try_from(row.max_concurrent_tasks).unwrap_or_default()),
-        is_active: body.is_active.unwrap_or(row.is_active),
+    let change = ServerChange {
+        name: body.name,
+        host: body.host,
+        port: body.port,
+        description: body.description,
+        max_concurrent_tasks: body.max_concurrent_tasks,
+        is_active: body.is_active,
     };
-    let change = GpuServerCommand::Change { details, by: caller.user.id };
+    let change = GpuServerCommand::Change { change, by: caller.user.id };
     app.change::<GpuServer>(&caller.request, &id.to_string(), change).await?;
     let row = found(&app, &caller, id).await?;
     Ok(envelope::ok(shown(&app, row).await?))

@@ -35,6 +35,30 @@ pub struct ServerDetails {
     pub is_active: bool,
 }
 
+/// A change of some details; the others stay as they are when it is carried out.
+#[derive(Debug, Clone, Default)]
+pub struct ServerChange {
+    pub name: Option<String>,
+    pub host: Option<String>,
+    pub port: Option<u16>,
+    pub description: Option<String>,
+    pub max_concurrent_tasks: Option<u32>,
+    pub is_active: Option<bool>,
+}
+
+impl ServerChange {
+    fn of(self, present: &ServerDetails) -> ServerDetails {
+        ServerDetails {
+            name: self.name.unwrap_or_else(|| present.name.clone()),
+            host: self.host.unwrap_or_else(|| present.host.clone()),
+            port: self.port.unwrap_or(present.port),
+            description: self.description.or_else(|| present.description.clone()),
+            max_concurrent_tasks: self.max_concurrent_tasks.unwrap_or(present.max_concurrent_tasks),
+            is_active: self.is_active.unwrap_or(present.is_active),
+        }
+    }
+}
+
 /// What the machine has, as its agent found it when its session began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Equipment {
@@ -103,7 +127,7 @@ pub enum GpuServerCommand {
         by: UserId,
     },
     Change {
-        details: ServerDetails,
+        change: ServerChange,
         by: UserId,
     },
     RenewToken {
@@ -183,7 +207,8 @@ impl Decider for GpuServer {
         };
         match command {
             GpuServerCommand::Register { .. } => Err(GpuServerError::AlreadyRegistered),
-            GpuServerCommand::Change { details, by } => {
+            GpuServerCommand::Change { change, by } => {
+                let details = change.of(present);
                 details.check()?;
                 Ok(if details == *present { vec![] } else { vec![GpuServerEvent::Changed { details, by }] })
             }

@@ -60,7 +60,8 @@ fn every_connection_is_a_session_of_its_own() {
 
 #[test]
 fn changes_are_recorded_once() {
-    let change = |tasks| GpuServerCommand::Change { details: details(tasks), by: by() };
+    let tasks_of = |tasks| ServerChange { max_concurrent_tasks: Some(tasks), ..ServerChange::default() };
+    let change = |tasks| GpuServerCommand::Change { change: tasks_of(tasks), by: by() };
     let changed = GpuServerEvent::Changed { details: details(2), by: by() };
     given(vec![registered()]).when(change(2)).then_expect_events(vec![changed]);
     given(vec![registered()]).when(change(4)).then_expect_events(vec![]);
