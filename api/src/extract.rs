@@ -1,5 +1,7 @@
 //! Extractors that say what is wrong in an [`ApiError`].
 
+pub(crate) mod json;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
@@ -27,9 +29,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let bytes = body(request, state).await?;
-        let json = if bytes.trim_ascii().is_empty() { &b"{}"[..] } else { &bytes };
-        refuse_nul(json)?;
-        let mut parser = serde_json::Deserializer::from_slice(json);
+        let text = if bytes.trim_ascii().is_empty() { &b"{}"[..] } else { &bytes };
+        json::check(text)?;
+        let mut parser = serde_json::Deserializer::from_slice(text);
         let value = serde_path_to_error::deserialize(&mut parser).map_err(|error| wrong_json(&error))?;
         parser.end().map_err(|error| malformed(&error))?;
         Ok(Self(value))
@@ -64,19 +66,6 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     }
 }
 
-/// PostgreSQL keeps no NUL in a text, so nobody may send one.
-fn refuse_nul(json: &[u8]) -> Result<(), ApiError> {
-    const ESCAPED: &[u8] = b"\\u0000";
-    let starts = (0..json.len().saturating_sub(ESCAPED.len() - 1)).filter(|at| json[*at..].starts_with(ESCAPED));
-    // After an odd number of backslashes the backslash itself is meant.
-    let backslashes_before = |at: usize| json[..at].iter().rev().take_while(|byte| **byte == b'\\').count();
-    if starts.map(backslashes_before).any(|before| before % 2 == 0) { Err(nul()) } else { Ok(()) }
-}
-
-fn nul() -> ApiError {
-    ApiError::new(ErrorKind::Malformed, "invalid_request", "a text may not contain the character NUL")
-}
-
 /// The whole body.
 pub(crate) async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
     Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
@@ -94,7 +83,7 @@ pub(crate) fn too_large() -> ApiError {
 /// What the fields of a query or form say.
 pub(crate) fn form_fields<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
     if text.contains("%00") {
-        return Err(nul());
+        return Err(json::nul());
     }
     serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(form_urlencoded(text))).map_err(|error| {
         let path = error.path().to_string();
@@ -122,7 +111,7 @@ fn wrong_json(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError
 }
 
 fn malformed(error: &serde_json::Error) -> ApiError {
-    ApiError::new(ErrorKind::Malformed, "invalid_request", format!("the body is not valid JSON: {error}"))
+    json::malformed(&format!("is not valid JSON: {error}"))
 }
 
 /// The field that serde names in "missing field `x`" and in "unknown field `x`".
@@ -137,19 +126,4 @@ fn named(error: &impl std::fmt::Display) -> String {
 fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.split(" at line ").next().unwrap_or(&text).to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_nul_is_refused_and_what_looks_like_one_is_not() {
-        for nul in [br#"{"a":"\u0000"}"#.as_slice(), br#"{"a":"x\\\u0000"}"#, br#"["\\","\u0000"]"#] {
-            assert!(refuse_nul(nul).is_err(), "{}", String::from_utf8_lossy(nul));
-        }
-        for text in [br#"{"a":"\\u0000"}"#.as_slice(), br#"{"a":"\\\\u0000\u0001"}"#, b"u0000", b""] {
-            assert!(refuse_nul(text).is_ok(), "{}", String::from_utf8_lossy(text));
-        }
-    }
 }
