@@ -1,18 +1,22 @@
 //! Extractors that say what is wrong in an [`ApiError`].
 
 pub(crate) mod json;
+pub(crate) mod time;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
+use utoipa::ToSchema;
 
 use crate::error::{ApiError, ErrorKind};
+use crate::request::RequestContext;
+use crate::surface::Surface;
 
 /// Largest body of a request, in bytes.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 
-/// A JSON body. An empty one reads as `{}`, because real clients send none where no field is required.
+/// A JSON object as the body. An empty one reads as `{}`, because real clients send none where no field is required.
 pub struct Body<T>(pub T);
 
 /// A form body (`application/x-www-form-urlencoded`).
@@ -24,16 +28,17 @@ pub struct Query<T>(pub T);
 /// The one parameter of the path. What does not parse names nothing.
 pub struct Path<T>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+impl<T: DeserializeOwned + ToSchema, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let bytes = body(request, state).await?;
         let text = if bytes.trim_ascii().is_empty() { &b"{}"[..] } else { &bytes };
         json::check(text)?;
+        json::check_object(text)?;
         let mut parser = serde_json::Deserializer::from_slice(text);
-        let value = serde_path_to_error::deserialize(&mut parser).map_err(|error| wrong_json(&error))?;
-        parser.end().map_err(|error| malformed(&error))?;
+        let value = serde_path_to_error::deserialize(&mut parser).map_err(|error| json::wrong::<T>(&error, text))?;
+        parser.end().map_err(|error| json::no_json(&error))?;
         Ok(Self(value))
     }
 }
@@ -53,7 +58,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        form_fields(parts.uri.query().unwrap_or_default()).map(Self)
+        let query = parts.uri.query().unwrap_or_default();
+        // In Owl Factory's lists a filter without a value is one that is not set.
+        let of_owl = parts.extensions.get::<RequestContext>().is_some_and(|request| request.surface == Surface::Owl);
+        if of_owl { form_fields(&without_empty(query)) } else { form_fields(query) }.map(Self)
     }
 }
 
@@ -91,39 +99,39 @@ pub(crate) fn form_fields<T: DeserializeOwned>(text: &str) -> Result<T, ApiError
     })
 }
 
+/// The fields of a query that have a value.
+fn without_empty(query: &str) -> String {
+    let has_value = |pair: &&str| pair.split_once('=').is_some_and(|(_, value)| !value.is_empty());
+    query.split('&').filter(has_value).collect::<Vec<_>>().join("&")
+}
+
 fn form_urlencoded(query: &str) -> form_urlencoded::Parse<'_> {
     form_urlencoded::parse(query.as_bytes())
 }
 
-fn wrong_json(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
-    if !error.inner().is_data() {
-        return malformed(error.inner());
-    }
-    let path = error.path().to_string();
-    let parent = if path == "." { String::new() } else { path };
-    let named = named(error.inner());
-    let field = match (parent.is_empty(), named.is_empty()) {
-        (true, _) => named,
-        (false, true) => parent,
-        (false, false) => format!("{parent}.{named}"),
-    };
-    ApiError::field(field, without_place(error.inner()))
-}
-
-fn malformed(error: &serde_json::Error) -> ApiError {
-    json::malformed(&format!("is not valid JSON: {error}"))
-}
-
-/// The field that serde names in "missing field `x`" and in "unknown field `x`".
+/// The field that serde names in "missing field `x`", in "unknown field `x`" and in "duplicate field `x`".
 fn named(error: &impl std::fmt::Display) -> String {
     let text = error.to_string();
-    let rest = text.strip_prefix("missing field `").or_else(|| text.strip_prefix("unknown field `"));
-    let named = rest.and_then(|rest| rest.split('`').next());
+    let rest = ["missing", "unknown", "duplicate"].into_iter().find_map(|what| text.strip_prefix(what));
+    let named = rest.and_then(|rest| rest.strip_prefix(" field `")?.split('`').next());
     named.unwrap_or_default().to_owned()
 }
 
-/// What serde says, without "at line 1 column 2".
-fn without_place(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.split(" at line ").next().unwrap_or(&text).to_owned()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_value_is_not_set() {
+        assert_eq!(without_empty("a=1&b=&c&&d=%20&=&e=x=y"), "a=1&d=%20&e=x=y");
+        assert_eq!(without_empty(""), "");
+    }
+
+    #[test]
+    fn serde_names_fields() {
+        for text in ["missing field `a`", "unknown field `a`, expected `b`", "duplicate field `a`"] {
+            assert_eq!(named(&text), "a", "{text}");
+        }
+        assert_eq!(named(&"invalid type: null, expected field `a`"), "");
+    }
 }
