@@ -27,6 +27,10 @@ impl<'de> Deserialize<'de> for Amount {
                 return Err(de::Error::custom("must be a number"));
             }
         };
+        // The parser of decimals passes over underscores.
+        if text.contains('_') {
+            return Err(de::Error::custom("must be a number"));
+        }
         let parsed = text.parse().or_else(|_| Decimal::from_scientific(&text));
         parsed.map(Self).map_err(|_| de::Error::custom("must be a number of at most 28 digits"))
     }
@@ -47,5 +51,6 @@ mod tests {
         assert!(serde_json::from_str::<Amount>("true").is_err());
         assert!(serde_json::from_str::<Amount>("\"ten\"").is_err());
         assert!(serde_json::from_str::<Amount>("1e400").is_err());
+        assert!(serde_json::from_str::<Amount>("\"5_0\"").is_err());
     }
 }

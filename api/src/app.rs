@@ -14,7 +14,7 @@ use projections::{ReadModels, Statuses};
 use tokio::sync::watch;
 
 use crate::as_of::PastLists;
-use crate::auth::{OpenSessions, Tokens};
+use crate::auth::{OpenSessions, Tokens, UnknownLogins};
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::limits::Limits;
@@ -39,7 +39,7 @@ pub struct Server {
     pub readings: Arc<dyn BatteryReadings>,
     /// What the agents of GPU servers last said.
     pub fleet: Arc<Fleet>,
-    /// Of users who submit tasks: their limits are looked up in turn.
+    /// Of users who submit tasks, because their limits are looked up, and of those who register the same address.
     pub submissions: Turns,
     /// Log lines that were kept.
     pub log_lines: Arc<dyn LogLines>,
@@ -53,6 +53,8 @@ pub struct Server {
     pub secrets: Secrets,
     pub tokens: Tokens,
     pub sessions: OpenSessions,
+    /// Sign-ins that named nobody.
+    pub unknown_logins: UnknownLogins,
     pub limits: Limits,
     pub devices: KnownDevices,
     pub live: LiveFeed,

@@ -14,6 +14,7 @@ pub(crate) mod registration;
 mod sessions;
 pub(crate) mod sign_in;
 mod tokens;
+mod unknown_logins;
 pub(crate) mod verification;
 
 use axum::extract::FromRequestParts;
@@ -33,6 +34,7 @@ use crate::surface::Surface;
 pub use permission::{Full, Permitted, Read, module};
 pub use sessions::OpenSessions;
 pub use tokens::{Claims, Grant, TokenKind, Tokens};
+pub use unknown_logins::UnknownLogins;
 
 /// A user who has shown a valid token of an open session.
 #[derive(Debug, Clone)]

@@ -17,6 +17,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::cors;
 use crate::log_lines::LogLineSettings;
 
 pub use agents::AgentSettings;
@@ -69,6 +70,8 @@ pub struct Config {
     pub plans: PlanSettings,
     /// Networks of proxies that are believed when they say for whom a request is.
     pub trusted_proxies: Vec<IpNet>,
+    /// Sites whose pages may call from a browser, as `scheme://host:port`.
+    pub cors_origins: Vec<String>,
     pub mode: Mode,
     /// A filter like `info` or `corelog=debug,info`.
     pub log: String,
@@ -106,6 +109,7 @@ impl Default for Config {
             rate_limits: Switch::On,
             plans: PlanSettings::default(),
             trusted_proxies: Vec::new(),
+            cors_origins: vec!["http://localhost:3000".to_owned(), "http://localhost:5173".to_owned()],
             mode: Mode::Development,
             log: "info".to_owned(),
             log_format: LogFormat::Text,
@@ -164,6 +168,9 @@ impl Config {
         }
         if self.admin_password.as_deref().is_some_and(|password| password.chars().count() < 8) {
             return wrong("admin_password", "must have at least 8 characters");
+        }
+        if !self.cors_origins.iter().all(|origin| cors::is_origin(origin)) {
+            return wrong("cors_origins", "must be a list of origins such as https://owl.example.com, without a path");
         }
         if let Some((setting, why)) = self.plans.wrong() {
             return wrong(&format!("plans__{setting}"), why);
@@ -249,5 +256,7 @@ mod tests {
     fn a_wrong_setting_is_named() {
         let config = Config { secret_key: Some("short".into()), ..Config::default() };
         assert!(config.checked().err().unwrap().to_string().contains("secret_key (CORELOG_SECRET_KEY)"));
+        let config = Config { cors_origins: vec!["*".into()], ..Config::default() };
+        assert!(config.checked().err().unwrap().to_string().contains("cors_origins (CORELOG_CORS_ORIGINS)"));
     }
 }

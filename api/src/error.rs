@@ -77,6 +77,8 @@ impl From<RefusalKind> for ErrorKind {
 pub struct FieldError {
     /// Where in the body or query, dotted; empty for the whole.
     pub field: String,
+    /// What is wrong with it, as a stable word.
+    pub code: &'static str,
     pub message: String,
 }
 
@@ -103,10 +105,25 @@ impl ApiError {
 
     /// One field is wrong.
     pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
-        let field = FieldError { field: field.into(), message: message.into() };
+        Self::field_by("invalid_request", field, message)
+    }
+
+    /// One field is wrong, and `code` says how.
+    pub fn field_by(code: &'static str, field: impl Into<String>, message: impl Into<String>) -> Self {
+        let field = FieldError { field: field.into(), code, message: message.into() };
         let sentence =
             if field.field.is_empty() { field.message.clone() } else { format!("{}: {}", field.field, field.message) };
-        Self { fields: vec![field], ..Self::new(ErrorKind::Invalid, "invalid_request", sentence) }
+        Self { fields: vec![field], ..Self::new(ErrorKind::Invalid, code, sentence) }
+    }
+
+    /// One error that says of several fields what is wrong; its sentence is that of the first.
+    pub fn of_all(errors: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut errors = errors.into_iter();
+        let mut first = errors.next()?;
+        for mut error in errors {
+            first.fields.append(&mut error.fields);
+        }
+        Some(first)
     }
 
     /// Nothing under this id or path (for this caller).

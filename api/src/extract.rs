@@ -1,16 +1,23 @@
 //! Extractors that say what is wrong in an [`ApiError`].
 
+pub(crate) mod json;
+pub(crate) mod time;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
+use domain::payload::UnfitPayload;
 use serde::de::DeserializeOwned;
+use utoipa::ToSchema;
 
 use crate::error::{ApiError, ErrorKind};
+use crate::request::RequestContext;
+use crate::surface::Surface;
 
 /// Largest body of a request, in bytes.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 
-/// A JSON body. An empty one reads as `{}`, because real clients send none where no field is required.
+/// A JSON object as the body. An empty one reads as `{}`, because real clients send none where no field is required.
 pub struct Body<T>(pub T);
 
 /// A form body (`application/x-www-form-urlencoded`).
@@ -22,16 +29,17 @@ pub struct Query<T>(pub T);
 /// The one parameter of the path. What does not parse names nothing.
 pub struct Path<T>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+impl<T: DeserializeOwned + ToSchema, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let bytes = body(request, state).await?;
-        let json = if bytes.trim_ascii().is_empty() { &b"{}"[..] } else { &bytes };
-        refuse_nul(json)?;
-        let mut parser = serde_json::Deserializer::from_slice(json);
-        let value = serde_path_to_error::deserialize(&mut parser).map_err(|error| wrong_json(&error))?;
-        parser.end().map_err(|error| malformed(&error))?;
+        let text = if bytes.trim_ascii().is_empty() { &b"{}"[..] } else { &bytes };
+        json::check(text)?;
+        json::check_object(text)?;
+        let mut parser = serde_json::Deserializer::from_slice(text);
+        let value = serde_path_to_error::deserialize(&mut parser).map_err(|error| json::wrong::<T>(&error, text))?;
+        parser.end().map_err(|error| json::no_json(&error))?;
         Ok(Self(value))
     }
 }
@@ -41,7 +49,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Form<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let bytes = body(request, state).await?;
-        refuse_escaped_nul(&bytes)?;
+        refuse_nul(&bytes)?;
         serde_urlencoded::from_bytes(&bytes)
             .map(Self)
             .map_err(|error| ApiError::field(named(&error), error.to_string()))
@@ -52,7 +60,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        form_fields(parts.uri.query().unwrap_or_default()).map(Self)
+        let query = parts.uri.query().unwrap_or_default();
+        // In Owl Factory's lists a filter without a value is one that is not set.
+        let of_owl = parts.extensions.get::<RequestContext>().is_some_and(|request| request.surface == Surface::Owl);
+        if of_owl { form_fields(&without_empty(query)) } else { form_fields(query) }.map(Self)
     }
 }
 
@@ -60,7 +71,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        if has_escaped_nul(parts.uri.path().as_bytes()) {
+        if has_nul(parts.uri.path().as_bytes()) {
             return Err(ApiError::not_found());
         }
         let path = axum::extract::Path::<T>::from_request_parts(parts, state).await;
@@ -68,26 +79,13 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     }
 }
 
-/// PostgreSQL keeps no NUL in a text, so nobody may send one.
-fn refuse_nul(json: &[u8]) -> Result<(), ApiError> {
-    const ESCAPED: &[u8] = b"\\u0000";
-    let starts = (0..json.len().saturating_sub(ESCAPED.len() - 1)).filter(|at| json[*at..].starts_with(ESCAPED));
-    // After an odd number of backslashes the backslash itself is meant.
-    let backslashes_before = |at: usize| json[..at].iter().rev().take_while(|byte| **byte == b'\\').count();
-    if starts.map(backslashes_before).any(|before| before % 2 == 0) { Err(nul()) } else { Ok(()) }
-}
-
-/// The same in a path, a query or a form, where it may also stand as it is.
-fn refuse_escaped_nul(text: &[u8]) -> Result<(), ApiError> {
-    if has_escaped_nul(text) { Err(nul()) } else { Ok(()) }
-}
-
-fn has_escaped_nul(text: &[u8]) -> bool {
+/// A NUL in a path, a query or a form, where it may stand as it is or escaped.
+fn has_nul(text: &[u8]) -> bool {
     text.contains(&0) || text.windows(3).any(|three| three == b"%00")
 }
 
-fn nul() -> ApiError {
-    ApiError::new(ErrorKind::Malformed, "invalid_request", "a text may not contain the character NUL")
+fn refuse_nul(text: &[u8]) -> Result<(), ApiError> {
+    if has_nul(text) { Err(UnfitPayload::Nul.into()) } else { Ok(()) }
 }
 
 /// The whole body.
@@ -106,48 +104,29 @@ pub(crate) fn too_large() -> ApiError {
 
 /// What the fields of a query or form say.
 pub(crate) fn form_fields<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
-    refuse_escaped_nul(text.as_bytes())?;
+    refuse_nul(text.as_bytes())?;
     serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(form_urlencoded(text))).map_err(|error| {
         let path = error.path().to_string();
         ApiError::field(if path == "." { named(error.inner()) } else { path }, error.into_inner().to_string())
     })
 }
 
+/// The fields of a query that have a value.
+fn without_empty(query: &str) -> String {
+    let has_value = |pair: &&str| pair.split_once('=').is_some_and(|(_, value)| !value.is_empty());
+    query.split('&').filter(has_value).collect::<Vec<_>>().join("&")
+}
+
 fn form_urlencoded(query: &str) -> form_urlencoded::Parse<'_> {
     form_urlencoded::parse(query.as_bytes())
 }
 
-fn wrong_json(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
-    if !error.inner().is_data() {
-        return malformed(error.inner());
-    }
-    let path = error.path().to_string();
-    let parent = if path == "." { String::new() } else { path };
-    let named = named(error.inner());
-    let field = match (parent.is_empty(), named.is_empty()) {
-        (true, _) => named,
-        (false, true) => parent,
-        (false, false) => format!("{parent}.{named}"),
-    };
-    ApiError::field(field, without_place(error.inner()))
-}
-
-fn malformed(error: &serde_json::Error) -> ApiError {
-    ApiError::new(ErrorKind::Malformed, "invalid_request", format!("the body is not valid JSON: {error}"))
-}
-
-/// The field that serde names in "missing field `x`" and in "unknown field `x`".
+/// The field that serde names in "missing field `x`", in "unknown field `x`" and in "duplicate field `x`".
 fn named(error: &impl std::fmt::Display) -> String {
     let text = error.to_string();
-    let rest = text.strip_prefix("missing field `").or_else(|| text.strip_prefix("unknown field `"));
-    let named = rest.and_then(|rest| rest.split('`').next());
+    let rest = ["missing", "unknown", "duplicate"].into_iter().find_map(|what| text.strip_prefix(what));
+    let named = rest.and_then(|rest| rest.strip_prefix(" field `")?.split('`').next());
     named.unwrap_or_default().to_owned()
-}
-
-/// What serde says, without "at line 1 column 2".
-fn without_place(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.split(" at line ").next().unwrap_or(&text).to_owned()
 }
 
 #[cfg(test)]
@@ -155,12 +134,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_nul_is_refused_and_what_looks_like_one_is_not() {
-        for nul in [br#"{"a":"\u0000"}"#.as_slice(), br#"{"a":"x\\\u0000"}"#, br#"["\\","\u0000"]"#] {
-            assert!(refuse_nul(nul).is_err(), "{}", String::from_utf8_lossy(nul));
+    fn what_has_no_value_is_not_set() {
+        assert_eq!(without_empty("a=1&b=&c&&d=%20&=&e=x=y"), "a=1&d=%20&e=x=y");
+        assert_eq!(without_empty(""), "");
+    }
+
+    #[test]
+    fn serde_names_fields() {
+        for text in ["missing field `a`", "unknown field `a`, expected `b`", "duplicate field `a`"] {
+            assert_eq!(named(&text), "a", "{text}");
         }
-        for text in [br#"{"a":"\\u0000"}"#.as_slice(), br#"{"a":"\\\\u0000\u0001"}"#, b"u0000", b""] {
-            assert!(refuse_nul(text).is_ok(), "{}", String::from_utf8_lossy(text));
-        }
+        assert_eq!(named(&"invalid type: null, expected field `a`"), "");
     }
 }

@@ -8,6 +8,7 @@ pub mod auth;
 pub mod bitrun;
 pub mod cli;
 pub mod config;
+mod cors;
 pub mod error;
 pub mod extract;
 pub mod hashinsight;

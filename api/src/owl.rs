@@ -11,6 +11,7 @@ pub mod maintenance;
 mod recharge;
 mod tasks;
 mod users;
+mod whole_numbers;
 
 use utoipa_axum::router::OpenApiRouter;
 

@@ -104,11 +104,23 @@ impl RequestContext {
 
     /// What the next command of this request carries. Each has a key of its own when the client sent one.
     pub fn command(&self) -> CommandContext {
-        let ordinal = self.progress.commands.fetch_add(1, Ordering::Relaxed);
-        let key = self.key.as_ref().map(|key| CommandKey {
-            key: if ordinal == 0 { key.key.clone() } else { format!("{}#{ordinal}", key.key) },
+        match self.progress.commands.fetch_add(1, Ordering::Relaxed) {
+            0 => self.under(self.key.clone()),
+            ordinal => self.command_for(&ordinal.to_string()),
+        }
+    }
+
+    /// What a command for one `purpose` carries, in a request that does not give the same commands each time: repeated,
+    /// the command has the same key whatever stands before it.
+    pub fn command_for(&self, purpose: &str) -> CommandContext {
+        let of_purpose = |key: &CommandKey| CommandKey {
+            key: format!("{}#{purpose}", key.key),
             fingerprint: key.fingerprint.clone(),
-        });
+        };
+        self.under(self.key.as_ref().map(of_purpose))
+    }
+
+    fn under(&self, key: Option<CommandKey>) -> CommandContext {
         let command_id = self.clock.new_id();
         let actor: Cow<'static, str> = match (self.user, self.device) {
             (Some(user), _) => format!("user:{user}").into(),

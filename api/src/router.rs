@@ -12,6 +12,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::app::App;
 use crate::config::Mode;
+use crate::cors;
 use crate::error::{ApiError, ErrorKind};
 use crate::extract::BODY_BYTES_MAX;
 use crate::metrics;
@@ -40,7 +41,7 @@ pub(crate) fn router(app: &App) -> Router {
             documents.into_iter().fold(SwaggerUi::new("/platform/docs"), |ui, (url, document)| ui.url(url, document));
         router = router.merge(ui).merge(documents_of_bitrun());
     }
-    router
+    router.layer(cors::layer(&app.config.cors_origins))
 }
 
 /// The operations of a surface, with their descriptions.

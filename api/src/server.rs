@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 use crate::app::{App, Server};
 use crate::as_of::PastLists;
 use crate::auth::first_start::{self, FirstOwner};
-use crate::auth::{OpenSessions, Tokens};
+use crate::auth::{OpenSessions, Tokens, UnknownLogins};
 use crate::config::Config;
 use crate::limits::Limits;
 use crate::log_lines;
@@ -160,6 +160,7 @@ async fn assembled(config: Config, clock: Clock, storage: &Storage) -> Result<(A
         actions: actions.progress(),
         tokens: Tokens::new(&secrets),
         sessions: OpenSessions::following(head),
+        unknown_logins: UnknownLogins::default(),
         limits: Limits::new(&config),
         metrics: metrics::recorder(),
         devices: KnownDevices::following(head),

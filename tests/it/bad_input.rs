@@ -93,6 +93,46 @@ async fn bodies_that_are_no_json_are_refused() {
     attacker.done();
 }
 
+/// `levels` arrays, one in the other.
+fn nested(levels: usize) -> String {
+    "[".repeat(levels) + &"]".repeat(levels)
+}
+
+/// What is nested deeper than a parser follows could be appended, wrapped in its event, and never be read again.
+#[tokio::test]
+async fn bodies_that_are_nested_deeply_are_refused() {
+    let mut attacker = Attacker::new().await;
+    for operation in operations().iter().filter(|operation| operation.fields.is_some()) {
+        for field in ["padding", "config", "metadata"] {
+            let body = format!("{{\"{field}\":{}}}", nested(124));
+            attacker.send_hopeless(operation, &operation.at("1"), body).await;
+        }
+    }
+    attacker.done();
+}
+
+/// Each product has one route whose events hold what JSON somebody likes.
+#[tokio::test]
+async fn what_is_nested_as_deeply_as_allowed_can_be_read_again() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let (owl, zinnia) = (server.admin(Surface::Owl), server.user(Surface::Zinnia));
+    let codes = owl.post("/api/recharge/codes", json!({ "amount": 100 })).await.expect(200);
+    owl.post("/api/recharge/redeem", json!({ "code": codes.at("/data/codes/0/code") })).await.expect(200);
+    let task = |levels| format!("{{\"title\":\"a\",\"task_type\":\"a\",\"config\":{{\"a\":{}}}}}", nested(levels));
+    let device = |levels| format!("{{\"name\":\"a\",\"device_type\":\"a\",\"metadata\":{{\"a\":{}}}}}", nested(levels));
+    let head = server.head().await;
+    for levels in [63, 122, 123, 124, 200] {
+        owl.send(Method::POST, "/api/tasks", Some(task(levels))).await.expect(422);
+        zinnia.send(Method::POST, "/api/v1/devices", Some(device(levels))).await.expect(400);
+    }
+    assert_eq!(server.head().await, head, "nothing was appended");
+    owl.send(Method::POST, "/api/tasks", Some(task(60))).await.expect(200);
+    zinnia.send(Method::POST, "/api/v1/devices", Some(device(60))).await.expect(201);
+    assert_eq!(owl.get("/api/tasks").await.expect(200).at("/total"), 1);
+    assert_eq!(zinnia.get("/api/v1/devices").await.expect(200).at("/data/pagination/total_items"), 1);
+    assert_eq!(server.anonymous().get("/health").await.expect(200).at("/components/projections"), "ok");
+}
+
 #[tokio::test]
 async fn fields_of_the_wrong_type_or_size_are_refused_hashinsight() {
     fields_of_the_wrong_type_or_size_are_refused(Surface::HashInsight).await;

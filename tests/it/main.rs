@@ -6,6 +6,7 @@ mod backlog;
 mod bad_input;
 mod battery_readings;
 mod bitrun;
+mod cors;
 mod crash;
 mod documents;
 mod faults;

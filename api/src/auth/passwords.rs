@@ -60,7 +60,8 @@ impl Policy {
             Self::Zinnia if !(8..=128).contains(&chars) => Some("密码长度必须在8到128之间"),
             Self::Zinnia if !has(char::is_alphabetic) || !has(|c| c.is_ascii_digit()) => Some("密码必须包含字母和数字"),
             Self::Bitrun if !(8..=72).contains(&chars) => Some("Password must have 8 to 72 characters"),
-            Self::Owl if !(6..=128).contains(&chars) => Some("密码长度必须在6到128位之间"),
+            Self::Owl if chars < 6 => Some("密码长度至少6位"),
+            Self::Owl if chars > 128 => Some("密码长度最多128位"),
             Self::Platform if !(8..=128).contains(&chars) => Some("must have 8 to 128 characters"),
             Self::HashInsight | Self::Zinnia | Self::Bitrun | Self::Owl | Self::Platform => None,
         }

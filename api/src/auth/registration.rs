@@ -2,7 +2,7 @@
 
 use commands::{CommandContext, CommandError, Receipt};
 use domain::identity::role::Role;
-use domain::identity::user::{Registrar, User, UserCommand, UserError, user_id};
+use domain::identity::user::{Registrar, User, UserCommand, UserError, objections, user_id};
 use domain::identity::username::{Username, UsernameCommand, UsernameError, claim_id};
 use domain::metadata::{Metadata, TenantId, UserId};
 
@@ -28,6 +28,14 @@ impl Registration {
         Self { email, username, name, password, role: Role::User, by: Registrar::Public }
     }
 
+    /// What is wrong with the fields themselves, whoever else is registered.
+    fn wrong(&self, policy: Policy) -> Option<ApiError> {
+        let refusals = objections(&self.email, self.username.as_deref(), self.name.as_deref());
+        let errors = refusals.into_iter().map(|refusal| of_user(CommandError::Refused(refusal)));
+        let of_password = policy.objection(&self.password).map(|objection| ApiError::field("password", objection));
+        ApiError::of_all(errors.chain(of_password))
+    }
+
     fn command(&self, password_hash: String) -> UserCommand {
         UserCommand::Register {
             email: self.email.clone(),
@@ -43,18 +51,23 @@ impl Registration {
 /// Registers a user in the tenant of `request`.
 ///
 /// # Errors
-/// What is wrong with the password; `user.already_registered`, `username.taken`, or what else a rule refused.
+/// What is wrong with the fields, everything at once; `user.already_registered`, `username.taken`, or what else a rule
+/// refused.
 pub(crate) async fn register(
     server: &Server,
     request: &RequestContext,
     registration: &Registration,
     policy: Policy,
 ) -> Result<UserId, ApiError> {
-    if let Some(objection) = policy.objection(&registration.password) {
-        return Err(ApiError::field("password", objection));
+    if let Some(wrong) = registration.wrong(policy) {
+        return Err(wrong);
     }
     let id = user_id(&registration.email);
-    let registered = carry_out(server, registration, || request.command()).await?;
+    let registered = {
+        // Whoever registers the same address at the same time is told that it is taken, not that the username is.
+        let _turn = server.submissions.take("registration", &id.to_string()).await;
+        carry_out(server, registration, || request.command()).await?
+    };
     if let (Some(claim), Some(username)) = (&registered.claim, &registration.username) {
         request.note(&claim_id(username), claim)?;
     }
@@ -131,5 +144,5 @@ pub(super) fn of_user(error: CommandError<UserError>) -> ApiError {
         | CommandError::Log(_) => return error.into(),
     };
     let refusal = ApiError::from(error);
-    ApiError { code: refusal.code, ..ApiError::field(field, refusal.message) }
+    ApiError::field_by(refusal.code, field, refusal.message)
 }

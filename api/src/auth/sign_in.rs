@@ -3,7 +3,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use commands::{CommandContext, CommandError, Receipt};
 use domain::event::EventNames as _;
-use domain::identity::user::{FAILURES_MAX, NewSession, PasswordCheck, User, UserCommand, UserError, UserEvent};
+use domain::identity::user::{
+    DEVICE_INFO_CHARS_MAX, FAILURES_MAX, NewSession, PasswordCheck, User, UserCommand, UserError, UserEvent,
+};
 use domain::metadata::UserId;
 use projections::identity::users;
 use uuid::Uuid;
@@ -62,9 +64,13 @@ pub(crate) async fn sign_in(
     credentials: Credentials,
     lives: Lives,
 ) -> Result<Entrance, ApiError> {
+    if credentials.device_info.as_ref().is_some_and(|info| info.chars().count() > DEVICE_INFO_CHARS_MAX) {
+        // Whoever there is: the user would refuse it as well, and tell by that that there is one.
+        return Err(CommandError::Refused(UserError::DeviceInfoTooLong).into());
+    }
     let Some(user) = users::find_by_login(&server.models.read, &credentials.login).await? else {
         passwords::matches(credentials.password, None).await?;
-        return Err(invalid_credentials(FAILURES_MAX - 1));
+        return Err(unknown(server, &credentials.login));
     };
     let (id, tenant) = (user.user_id()?, user.tenant_id()?);
     let opening = Opening::of(server, server.clock().new_id(), lives);
@@ -192,6 +198,15 @@ fn check_failures(receipt: &Receipt<User>) -> Result<(), ApiError> {
         | UserEvent::SessionsClosed { .. } => None,
     });
     failures.map_or(Ok(()), |failures| Err(invalid_credentials(FAILURES_MAX.saturating_sub(failures))))
+}
+
+/// Nobody has this address or name; the answer is the one that somebody who has it would get.
+fn unknown(server: &Server, login: &str) -> ApiError {
+    let login = server.secrets.fingerprint("unknown-login", &[login.trim().to_lowercase().as_bytes()]);
+    match server.unknown_logins.fail(login, server.clock().now()) {
+        Ok(failures) => invalid_credentials(FAILURES_MAX.saturating_sub(failures)),
+        Err(locked) => refused(CommandError::Refused(locked)),
+    }
 }
 
 async fn enter(server: &Server, request: &RequestContext, id: UserId, opening: &Opening) -> Result<Entrance, ApiError> {

@@ -1,6 +1,6 @@
 //! How Owl Factory answers: `{success, message, data, error_code}`, in Chinese.
 
-mod words;
+pub(super) mod words;
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -9,7 +9,7 @@ use projections::Page;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::error::{ApiError, ErrorKind};
+use crate::error::{ApiError, ErrorKind, FieldError};
 
 /// The envelope of success.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -99,15 +99,22 @@ pub fn error(error: &ApiError) -> Response {
 /// What is wrong with each field.
 fn field_errors(error: &ApiError) -> Map<String, Value> {
     let mut field_errors: Map<String, Value> = Map::new();
-    for field in &error.fields {
-        let name = if error.code == "user.name_out_of_range" { "full_name" } else { &field.field };
+    let whole = FieldError { field: String::new(), code: error.code, message: error.message.clone() };
+    let fields = if error.fields.is_empty() { std::slice::from_ref(&whole) } else { &error.fields };
+    for field in fields {
+        let (name, message) = match words::field_of(field.code, &field.message) {
+            Some((name, message)) => (name, message),
+            // About the body as a whole: the error's own message says it.
+            None if field.field.is_empty() => continue,
+            None if field.code == "user.name_out_of_range" => {
+                ("full_name", words::of_field(field.code, &field.message))
+            }
+            None => (&*field.field, words::of_field(field.code, &field.message)),
+        };
         let messages = field_errors.entry(name.to_owned()).or_insert_with(|| json!([]));
         if let Value::Array(messages) = messages {
-            messages.push(Value::from(words::of_field(error.code, &field.message)));
+            messages.push(Value::from(message));
         }
-    }
-    if let Some((field, message)) = words::field_of(error.code) {
-        field_errors.insert(field.to_owned(), json!([message]));
     }
     field_errors
 }

@@ -20,11 +20,13 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::envelope::{self, Envelope, ListEnvelope};
+use super::whole_numbers::whole;
 use crate::amount::Amount;
 use crate::app::{App, Server};
 use crate::as_of::Lists;
 use crate::auth::{Admin, Caller};
 use crate::error::{ApiError, ErrorKind};
+use crate::extract::time::of_four_digits;
 use crate::extract::{Body, Path, Query};
 use crate::request::RequestContext;
 
@@ -32,7 +34,7 @@ use crate::request::RequestContext;
 /// something else is read as that: `O` as 0, `I` and `L` as 1; `U` is none of them.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const CODE_CHARS: usize = 12;
-const BATCH_MAX: usize = 1_000;
+const BATCH_MAX: u32 = 1_000;
 /// Credits among which that of a redemption is looked for.
 const CREDITS_LOOKED_AT_MAX: usize = 256;
 /// Codes issued at the same time: they share the flushes of the log.
@@ -51,15 +53,14 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 struct CreateCodesBody {
     amount: Amount,
     description: Option<String>,
-    #[serde(default = "one")]
-    batch_size: usize,
+    /// 1 when missing.
+    #[serde(default, deserialize_with = "whole")]
+    batch_size: Option<u32>,
+    #[serde(default, deserialize_with = "of_four_digits")]
     expires_at: Option<DateTime<Utc>>,
-    #[serde(default = "one")]
-    max_uses: u32,
-}
-
-fn one<T: From<u8>>() -> T {
-    T::from(1)
+    /// 1 when missing.
+    #[serde(default, deserialize_with = "whole")]
+    max_uses: Option<u32>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -85,20 +86,21 @@ async fn create_codes(
     Admin(caller): Admin,
     Body(body): Body<CreateCodesBody>,
 ) -> Result<Envelope<CodesOut>, ApiError> {
-    if !(1..=BATCH_MAX).contains(&body.batch_size) {
+    let batch_size = body.batch_size.unwrap_or(1);
+    if !(1..=BATCH_MAX).contains(&batch_size) {
         return Err(ApiError::field("batch_size", format!("must be between 1 and {BATCH_MAX}")));
     }
     if body.description.as_ref().is_some_and(|text| text.chars().count() > 500) {
         return Err(ApiError::field("description", "must have at most 500 characters"));
     }
-    let issuing = (0..body.batch_size).map(|n| issue(&app, &caller, &body, n));
+    let issuing = (0..batch_size).map(|n| issue(&app, &caller, &body, n));
     let codes: Vec<NewCodeOut> = stream::iter(issuing).buffered(AT_ONCE).try_collect().await?;
     app.settled(&caller.request).await;
     let total_amount = Amount(codes.iter().map(|code| code.amount.0).sum());
     Ok(envelope::ok(CodesOut { total_generated: codes.len(), total_amount, codes }))
 }
 
-async fn issue(app: &Server, caller: &Caller, body: &CreateCodesBody, n: usize) -> Result<NewCodeOut, ApiError> {
+async fn issue(app: &Server, caller: &Caller, body: &CreateCodesBody, n: u32) -> Result<NewCodeOut, ApiError> {
     let code = new_code(app, &caller.request, n);
     let command = RechargeCodeCommand::Issue {
         code_id: app.clock().new_id(),
@@ -106,7 +108,7 @@ async fn issue(app: &Server, caller: &Caller, body: &CreateCodesBody, n: usize) 
         amount: body.amount.0,
         description: body.description.clone(),
         expires_at: body.expires_at,
-        max_uses: body.max_uses,
+        max_uses: body.max_uses.unwrap_or(1),
         issued_by: caller.user.id,
     };
     let receipt = app.execute_one_of_many::<RechargeCode>(&caller.request, &stream_of(app, &code), command).await?;
@@ -313,9 +315,10 @@ fn code_status(word: &str) -> Result<CodeStatus, ApiError> {
 
 /// `OWL-XXXX-XXXX-XXXX`, every character from a cryptographic source. Codes are stored nowhere, so those of a request
 /// under a key come from the key and the server's secret: repeated, it is answered with the same codes.
-fn new_code(app: &Server, request: &RequestContext, n: usize) -> String {
+fn new_code(app: &Server, request: &RequestContext, n: u32) -> String {
     let of_key = |key: &CommandKey| {
-        let parts: [&[u8]; 4] = [request.tenant.0.as_bytes(), key.key.as_bytes(), &key.fingerprint, &n.to_be_bytes()];
+        let parts: [&[u8]; 4] =
+            [request.tenant.0.as_bytes(), key.key.as_bytes(), &key.fingerprint, &u64::from(n).to_be_bytes()];
         app.secrets.fingerprint("recharge-code/issue", &parts)
     };
     drawn(StdRng::from_seed(request.key.as_ref().map_or_else(rand::random, of_key)))

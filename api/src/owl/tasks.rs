@@ -4,7 +4,7 @@ mod out;
 mod terms;
 
 use axum::extract::State;
-use domain::compute::task::work::TaskRequest;
+use domain::compute::task::work::{TaskRequest, Work};
 use domain::compute::task::{Task, TaskCommand};
 use projections::Paging;
 use projections::compute::tasks::{self, SortBy, Wanted};
@@ -16,8 +16,10 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use self::out::{NewTaskOut, TaskOut};
+use super::envelope::words::of_config;
 use super::envelope::{self, Envelope, ListEnvelope};
 use super::maintenance::WorkGiver;
+use super::whole_numbers::whole;
 use crate::app::{App, Server};
 use crate::as_of::Lists;
 use crate::auth::Caller;
@@ -38,19 +40,15 @@ struct CreateTaskBody {
     description: Option<String>,
     /// `training`, `inference`, `data_processing` or a word of one's own.
     task_type: String,
-    /// 1 to 5; 5 is served first.
-    #[serde(default = "one")]
-    priority: u8,
+    /// 1 to 5; 5 is served first. 1 when missing.
+    #[serde(default, deserialize_with = "whole")]
+    priority: Option<u32>,
     /// Minutes.
+    #[serde(default, deserialize_with = "whole")]
     estimated_duration: Option<u32>,
     /// `command`, `image`, `gpu_count`, `memory_gb`, `timeout_seconds`, `ttl_seconds`, and whatever the program reads.
-    #[serde(default)]
-    #[schema(value_type = Object)]
-    config: Map<String, Value>,
-}
-
-fn one() -> u8 {
-    1
+    #[schema(value_type = Option<Object>)]
+    config: Option<Map<String, Value>>,
 }
 
 #[utoipa::path(post, path = "/api/tasks", operation_id = "create_task", request_body = CreateTaskBody,
@@ -60,14 +58,16 @@ async fn create_task(
     WorkGiver(caller): WorkGiver,
     Body(body): Body<CreateTaskBody>,
 ) -> Result<Envelope<NewTaskOut>, ApiError> {
+    let config = Value::Object(body.config.unwrap_or_default());
+    check_types(&config)?;
     let terms = terms::in_force(&app, &caller).await?;
     let request = TaskRequest {
         title: body.title,
         description: body.description,
         task_type: body.task_type,
-        priority: body.priority,
+        priority: body.priority.map_or(1, |priority| u8::try_from(priority).unwrap_or(u8::MAX)),
         estimated_minutes: body.estimated_duration,
-        config: Value::Object(body.config),
+        config,
     };
     let _turn = app.submissions.take("task", &caller.user.id.to_string()).await;
     let submit = TaskCommand::Submit {
@@ -80,6 +80,14 @@ async fn create_task(
     let id = caller.request.id_for("task");
     let submitted = app.change::<Task>(&caller.request, &id.to_string(), submit).await?;
     Ok(envelope::ok(NewTaskOut::of(id, &submitted)?))
+}
+
+/// The domain says of ill-typed keys of `config` only that there is one; this says which.
+fn check_types(config: &Value) -> Result<(), ApiError> {
+    let Err(error) = serde_path_to_error::deserialize::<_, Work>(config) else { return Ok(()) };
+    let path = error.path().to_string();
+    let key = path.split(['.', '[']).next().unwrap_or_default();
+    Err(ApiError::field("config", of_config(key)))
 }
 
 #[derive(Deserialize)]

@@ -16,6 +16,7 @@ use super::reports::{ReportBody, accept};
 use crate::app::App;
 use crate::config::Switch;
 use crate::error::{ApiError, ErrorKind};
+use crate::extract::json;
 use crate::request::RequestContext;
 use crate::surface::Surface;
 
@@ -49,6 +50,7 @@ impl Inbox for MqttReports {
 
 impl MqttReports {
     async fn accept(&self, device: Uuid, message: &[u8], retained: bool) -> Result<(), ApiError> {
+        json::check(message)?;
         let message: Value = serde_json::from_slice(message).map_err(|error| malformed(&error))?;
         let sender = Sender::deserialize(&message).map_err(|error| malformed(&error))?;
         let reports = reports(message)?;

@@ -21,7 +21,7 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 
-pub use account::{Account, FAILURES_MAX, LOCK_MINUTES};
+pub use account::{Account, FAILURES_MAX, LOCK_MINUTES, objections};
 pub use refusal::UserError;
 pub use sessions::{SESSION_DAYS_MAX, SESSIONS_MAX, Session, Sessions};
 

@@ -128,24 +128,28 @@ fn other<T: PartialEq>(to: Option<T>, present: &T) -> Option<T> {
     to.filter(|to| to != present)
 }
 
-fn check(changes: &Changes) -> Result<(), SettingsError> {
+/// Everything that is wrong with `changes`.
+pub fn objections(changes: &Changes) -> Vec<SettingsError> {
+    let mut objections = Vec::new();
     if changes.max_concurrent_tasks_per_user.is_some_and(|tasks| !(1..=TASKS_PER_USER_MAX).contains(&tasks)) {
-        return Err(SettingsError::TasksPerUserOutOfRange);
+        objections.push(SettingsError::TasksPerUserOutOfRange);
     }
     if changes.default_task_timeout.is_some_and(|seconds| !(1..=TASK_TIMEOUT_MAX).contains(&seconds)) {
-        return Err(SettingsError::TaskTimeoutOutOfRange);
+        objections.push(SettingsError::TaskTimeoutOutOfRange);
     }
     if changes.maintenance_notice.as_ref().is_some_and(|notice| notice.chars().count() > NOTICE_CHARS_MAX) {
-        return Err(SettingsError::NoticeTooLong);
+        objections.push(SettingsError::NoticeTooLong);
     }
-    Ok(())
+    objections
 }
 
 impl Decider for Settings {
     fn decide(&self, command: SettingsCommand, _now: DateTime<Utc>) -> Result<Vec<SettingsEvent>, SettingsError> {
         match command {
             SettingsCommand::Change { changes } => {
-                check(&changes)?;
+                if let Some(objection) = objections(&changes).into_iter().next() {
+                    return Err(objection);
+                }
                 let changes = self.new_of(changes);
                 Ok(if changes == Changes::default() { vec![] } else { vec![SettingsEvent::Changed { changes }] })
             }

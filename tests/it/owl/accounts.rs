@@ -21,6 +21,14 @@ pub(super) async fn signed_in(server: &TestServer, name: &str, password: &str) -
     server.anonymous().with_token(entered.at("/data/access_token").as_str().unwrap())
 }
 
+/// The owner whom the first start registered.
+pub(super) async fn owner(server: &TestServer) -> Client {
+    let config = server.config();
+    let body = json!({ "email": config.admin_email, "password": config.admin_password });
+    let entered = server.anonymous().post("/api/auth/login", body).await.expect(200);
+    server.anonymous().with_token(entered.at("/data/access_token").as_str().unwrap())
+}
+
 #[tokio::test]
 async fn a_profile_is_changed_sqlite() {
     a_profile_is_changed(Engine::Sqlite).await;

@@ -151,6 +151,35 @@ async fn nobody_manages_above_themselves_and_a_refused_change_changes_nothing() 
 }
 
 #[tokio::test]
+async fn administrators_may_name_their_own_role_when_it_stays() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let owner = super::accounts::owner(&server).await;
+    let path = format!("/api/admin/users/{}", owner.user_id());
+    let body = json!({ "role": "super_admin", "is_active": true, "balance": 100 });
+    let changed = owner.put(&path, body).await.expect(200);
+    assert_eq!(changed.at("/data/balance"), 100.0);
+    let head = server.head().await;
+    owner.put(&path, json!({ "role": "admin" })).await.expect(403);
+    owner.put(&path, json!({ "is_active": false, "balance": 5 })).await.expect(403);
+    assert_eq!(server.head().await, head);
+}
+
+/// What is as it was is no command, so a repeated request may give fewer of them: each has a key by its purpose.
+#[tokio::test]
+async fn commands_of_one_change_are_told_apart_by_their_purpose() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let ada = registered(&server, "ada").await;
+    let admin = server.admin(Surface::Owl).with("Idempotency-Key", "once");
+    let path = format!("/api/admin/users/{}", ada.user_id());
+    let body = json!({ "role": "admin", "is_active": false, "balance": 200 });
+    admin.put(&path, body).await.expect(200);
+    for purpose in ["role", "is_active", "balance"] {
+        let kept = server.log.command(TenantId::DEFAULT, &format!("http:once#{purpose}")).await.unwrap();
+        assert!(kept.is_some_and(|kept| kept.first_position > 0), "{purpose}");
+    }
+}
+
+#[tokio::test]
 async fn figures_are_what_happened_sqlite() {
     figures(Engine::Sqlite).await;
 }

@@ -108,6 +108,43 @@ async fn a_locked_and_a_deactivated_account_stay_out() {
     login(&anonymous, "newuser@example.com", PASSWORD).await.expect(200);
 }
 
+/// Otherwise anybody finds out which addresses are registered.
+#[tokio::test]
+async fn unknown_addresses_are_answered_like_known_ones() {
+    let time = TestClock::default();
+    let server = TestServer::start_by(Engine::Sqlite, time.clock()).await;
+    let anonymous = server.anonymous();
+    register(&anonymous, "newuser").await.expect(200);
+    for attempt in 0..14 {
+        let known = login(&anonymous, "newuser@example.com", "wrong123").await;
+        let unknown = login(&anonymous, " Nobody@example.com", "wrong123").await;
+        assert_eq!((unknown.status, &unknown.json), (known.status, &known.json), "attempt {attempt}");
+        assert_eq!(unknown.header("retry-after"), known.header("retry-after"));
+        if attempt >= 5 {
+            time.turn(TimeDelta::minutes(4));
+        }
+    }
+    let other = login(&anonymous, "other@example.com", "wrong123").await.expect(401);
+    assert_eq!(other.at("/details/remaining_attempts"), 4);
+}
+
+#[tokio::test]
+async fn of_many_who_register_one_address_all_but_one_are_told_that_it_is_taken() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let attempts = (0..8).map(|_| {
+        let anonymous = server.anonymous();
+        tokio::spawn(async move { register(&anonymous, "newuser").await })
+    });
+    let mut messages = Vec::new();
+    for attempt in attempts.collect::<Vec<_>>() {
+        let answer = attempt.await.unwrap();
+        if answer.status != 200 {
+            messages.push(answer.expect(400).at("/message").as_str().unwrap().to_owned());
+        }
+    }
+    assert_eq!(messages, ["邮箱已被注册"; 7]);
+}
+
 #[tokio::test]
 async fn a_session_ends_after_half_an_hour() {
     let time = TestClock::default();

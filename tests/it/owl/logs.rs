@@ -147,6 +147,10 @@ async fn a_day_is_downloaded(engine: Engine) {
     let file = admin.get("/api/logs/download?log_type=system&date=2024-01-15").await.expect(200);
     assert_eq!(file.header("content-disposition"), "attachment; filename=\"system-2024-01-15.csv\"");
     assert!(file.header("content-type").starts_with("text/csv"));
+    // The client takes the mark of UTF-8 off what it reads as text.
+    let url = format!("{}/api/logs/download?log_type=system&date=2024-01-15", server.url());
+    let raw = reqwest::Client::new().get(url).bearer_auth(admin.token().unwrap()).send().await.unwrap();
+    assert!(raw.bytes().await.unwrap().starts_with("\u{feff}id,timestamp".as_bytes()));
     let mut read = csv::Reader::from_reader(file.text.as_bytes());
     let rows: Vec<csv::StringRecord> = read.records().map(Result::unwrap).collect();
     assert_eq!(rows.len(), 5_001);

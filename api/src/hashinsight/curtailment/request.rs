@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 
 use crate::amount::Amount;
 use crate::error::ApiError;
+use crate::extract::time::of_four_digits;
 use crate::hashinsight::crm::{one_of, text};
 
 const MODES: [ExecutionMode; 3] = [ExecutionMode::Auto, ExecutionMode::SemiAuto, ExecutionMode::Manual];
@@ -61,8 +62,10 @@ pub(super) struct CurtailmentBody {
     execution_mode: Option<String>,
     plan_name: Option<String>,
     /// Now when missing.
+    #[serde(default, deserialize_with = "of_four_digits")]
     scheduled_start_time: Option<DateTime<Utc>>,
     /// `duration_hours` after the start when missing.
+    #[serde(default, deserialize_with = "of_four_digits")]
     scheduled_end_time: Option<DateTime<Utc>>,
 }
 

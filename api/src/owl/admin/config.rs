@@ -1,7 +1,8 @@
 //! The settings of the tenant: changed by events, in force at once.
 
 use axum::extract::State;
-use domain::platform::settings::{Changes, Settings, SettingsCommand};
+use commands::CommandError;
+use domain::platform::settings::{Changes, Settings, SettingsCommand, objections};
 use projections::platform::settings;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,6 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::super::envelope::{self, Envelope};
+use super::super::whole_numbers::whole;
 use crate::app::App;
 use crate::auth::Admin;
 use crate::error::ApiError;
@@ -51,7 +53,9 @@ async fn get_config(State(app): State<App>, Admin(caller): Admin) -> Result<Enve
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ConfigBody {
+    #[serde(default, deserialize_with = "whole")]
     max_concurrent_tasks_per_user: Option<u32>,
+    #[serde(default, deserialize_with = "whole")]
     default_task_timeout: Option<u32>,
     maintenance_mode: Option<bool>,
     maintenance_notice: Option<String>,
@@ -70,6 +74,13 @@ async fn change_config(
         maintenance_mode: body.maintenance_mode,
         maintenance_notice: body.maintenance_notice,
     };
+    let wrong = objections(&changes).into_iter().map(|objection| {
+        let error = ApiError::from(CommandError::Refused(objection));
+        ApiError::field_by(error.code, "", error.message)
+    });
+    if let Some(wrong) = ApiError::of_all(wrong) {
+        return Err(wrong);
+    }
     let tenant = caller.user.tenant;
     app.change::<Settings>(&caller.request, &tenant.to_string(), SettingsCommand::Change { changes }).await?;
     Ok(envelope::ok(settings::of(&app.models.read, tenant).await?.into()))

@@ -12,7 +12,7 @@ use projections::billing::balances;
 use projections::compute::task_counts;
 use projections::identity::users::{self, UserFilter};
 use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -39,8 +39,15 @@ struct UsersQuery {
     page: Option<u64>,
     page_size: Option<u64>,
     role: Option<String>,
+    #[serde(default, deserialize_with = "in_any_case")]
     is_active: Option<bool>,
     search: Option<String>,
+}
+
+/// `true` or `false`. Python writes them with a capital.
+fn in_any_case<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    let word = Option::<String>::deserialize(deserializer)?.map(|word| word.to_ascii_lowercase());
+    word.map(|word| word.parse().map_err(de::Error::custom)).transpose()
 }
 
 /// A user, and what the user has.
@@ -111,27 +118,34 @@ async fn update_user(
 ) -> Result<Envelope<ManagedUserOut>, ApiError> {
     let id = UserId(id);
     let target = users::find(&app.models.read, caller.user.tenant, id).await?.ok_or_else(ApiError::not_found)?;
-    let changes = Changes::of(&body, &caller, target.role()?)?;
+    let changes = Changes::of(&body, &caller, &target)?;
     changes.rehearse(&app, &caller, id).await?;
     changes.make(&app, &caller, id).await?;
     Ok(envelope::ok(shown(&app, &caller, id).await?))
 }
 
-/// Commands that belong together.
+/// Commands that belong together. Each has its purpose: what is as it was is no command, so a repeated request may give
+/// fewer of them than the first.
 struct Changes {
-    of_user: Vec<UserCommand>,
+    of_user: Vec<(&'static str, UserCommand)>,
     of_balance: Option<BalanceCommand>,
 }
 
+const ROLE: &str = "role";
+const IS_ACTIVE: &str = "is_active";
+const BALANCE: &str = "balance";
+
 impl Changes {
-    fn of(body: &UserBody, caller: &Caller, present: Role) -> Result<Self, ApiError> {
+    fn of(body: &UserBody, caller: &Caller, target: &users::Model) -> Result<Self, ApiError> {
+        let present = target.role()?;
         let by = Administrator { id: caller.user.id, role: caller.user.role };
         let mut of_user = Vec::new();
         if let Some(word) = body.role.as_deref().filter(|word| *word != present.in_owl()) {
-            of_user.push(UserCommand::ChangeRole { role: role(word)?, by });
+            of_user.push((ROLE, UserCommand::ChangeRole { role: role(word)?, by }));
         }
-        if let Some(is_active) = body.is_active {
-            of_user.push(if is_active { UserCommand::Activate { by } } else { UserCommand::Deactivate { by } });
+        if let Some(is_active) = body.is_active.filter(|is_active| *is_active != target.is_active) {
+            let command = if is_active { UserCommand::Activate { by } } else { UserCommand::Deactivate { by } };
+            of_user.push((IS_ACTIVE, command));
         }
         if body.balance.is_some_and(|balance| balance.0 < Decimal::ZERO) {
             return Err(ApiError::field("balance", "余额不能小于0"));
@@ -149,22 +163,21 @@ impl Changes {
 
     /// Finds out whether every one of them would be carried out, so that none is when one is refused.
     async fn rehearse(&self, server: &Server, caller: &Caller, id: UserId) -> Result<(), ApiError> {
-        for command in &self.of_user {
-            rehearse::<User>(server, caller, id, command.clone()).await?;
+        for (purpose, command) in &self.of_user {
+            give::<User>(server, caller, id, command.clone(), rehearsal(caller, purpose)).await?;
         }
         if let Some(command) = &self.of_balance {
-            rehearse::<Balance>(server, caller, id, command.clone()).await?;
+            give::<Balance>(server, caller, id, command.clone(), rehearsal(caller, BALANCE)).await?;
         }
         Ok(())
     }
 
     async fn make(self, server: &Server, caller: &Caller, id: UserId) -> Result<(), ApiError> {
-        let stream = id.to_string();
-        for command in self.of_user {
-            server.execute_one_of_many::<User>(&caller.request, &stream, command).await?;
+        for (purpose, command) in self.of_user {
+            give::<User>(server, caller, id, command, caller.request.command_for(purpose)).await?;
         }
         if let Some(command) = self.of_balance {
-            server.execute_one_of_many::<Balance>(&caller.request, &stream, command).await?;
+            give::<Balance>(server, caller, id, command, caller.request.command_for(BALANCE)).await?;
         }
         server.settled(&caller.request).await;
         server.sessions.forget(id);
@@ -172,14 +185,22 @@ impl Changes {
     }
 }
 
-async fn rehearse<A: Decider>(
+/// It has the key of the command itself: what was done before under that key is not decided anew.
+fn rehearsal(caller: &Caller, purpose: &str) -> CommandContext {
+    CommandContext { dry_run: true, ..caller.request.command_for(purpose) }
+}
+
+async fn give<A: Decider>(
     server: &Server,
     caller: &Caller,
     id: UserId,
     command: A::Command,
+    context: CommandContext,
 ) -> Result<(), ApiError> {
-    let context = CommandContext { key: None, dry_run: true, ..caller.request.command() };
-    server.bus.execute::<A>(&id.to_string(), command, &context).await?;
+    let receipt = server.bus.execute::<A>(&id.to_string(), command, &context).await?;
+    if !context.dry_run {
+        caller.request.reached(receipt.position);
+    }
     Ok(())
 }
 

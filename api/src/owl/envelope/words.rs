@@ -5,10 +5,20 @@ use std::borrow::Cow;
 use crate::error::{ApiError, ErrorKind};
 
 /// What the whole error says.
-pub(super) fn message(error: &ApiError) -> &str {
+pub(super) fn message(error: &ApiError) -> Cow<'_, str> {
+    let is_of_the_whole = error.kind == ErrorKind::Malformed || error.fields.iter().any(|field| field.field.is_empty());
     match error.code {
         // Administrators wrote it themselves.
-        "maintenance" => &error.message,
+        "maintenance" => error.message.as_str().into(),
+        "task.too_many" => too_many(&error.message).into(),
+        "invalid_request" if is_of_the_whole => of_body(&error.message).into(),
+        code => of_code(code).unwrap_or_else(|| of_kind(error.kind)).into(),
+    }
+}
+
+/// What a refusal says, whoever it is about.
+fn of_code(code: &str) -> Option<&'static str> {
+    Some(match code {
         "recharge_code.not_found"
         | "recharge_code.used_up"
         | "recharge_code.expired"
@@ -28,12 +38,37 @@ pub(super) fn message(error: &ApiError) -> &str {
         "user.role_not_theirs" => "无权管理该角色的用户",
         "balance.below_held" => "余额不能低于运行中任务已冻结的金额",
         "recharge_code.shown_once" => "该幂等键下的充值码已生成，只显示一次",
-        _ => of_kind(error.kind),
-    }
+        _ => return None,
+    })
+}
+
+/// How many tasks there may be.
+fn too_many(message: &str) -> String {
+    let limit = message.split(' ').find(|word| word.parse::<u64>().is_ok()).unwrap_or_default();
+    format!("任务数量超限：最多同时有{limit}个等待或运行中的任务")
+}
+
+/// What is wrong with a body as a whole.
+fn of_body(message: &str) -> String {
+    const WORDS: [(&str, &str); 4] = [
+        ("is not valid JSON", "请求体不是有效的JSON"),
+        ("must be a JSON object", "请求体必须是JSON对象"),
+        ("nested more than", "请求体最多嵌套64层"),
+        ("the character NUL", "文本不能包含NUL字符"),
+    ];
+    let known = WORDS.iter().find(|(english, _)| message.contains(english));
+    known.map_or_else(|| of_kind(ErrorKind::Malformed), |(_, chinese)| chinese).to_owned()
 }
 
 /// The field that a refusal is about when the refusal itself names none, and what is wrong with it.
-pub(super) fn field_of(code: &str) -> Option<(&'static str, &'static str)> {
+pub(super) fn field_of(code: &str, message: &str) -> Option<(&'static str, Cow<'static, str>)> {
+    if code == "task.config_invalid" {
+        return Some(("config", of_config(message)));
+    }
+    field_of_code(code).map(|(field, message)| (field, message.into()))
+}
+
+fn field_of_code(code: &str) -> Option<(&'static str, &'static str)> {
     match code {
         "recharge_code.amount_out_of_range" => Some(("amount", "充值金额必须大于0，最多1000000，最多两位小数")),
         "recharge_code.uses_out_of_range" => Some(("max_uses", "最大使用次数必须在1到10000之间")),
@@ -48,7 +83,6 @@ pub(super) fn field_of(code: &str) -> Option<(&'static str, &'static str)> {
         "task.type_invalid" => Some(("task_type", "任务类型最多50个字母、数字、_ 或 -")),
         "task.priority_out_of_range" => Some(("priority", "优先级必须在1到5之间")),
         "task.duration_out_of_range" => Some(("estimated_duration", "预计时长必须在1到10080分钟之间")),
-        "task.config_invalid" => Some(("config", "任务配置不正确")),
         "task.progress_out_of_range" => Some(("progress", "进度必须在0到100之间")),
         "task.result_unfit" => Some(("result", "任务结果最多256KB")),
         "gpu_server.name_out_of_range" => Some(("name", "服务器名称长度必须在1到100之间")),
@@ -62,10 +96,27 @@ pub(super) fn field_of(code: &str) -> Option<(&'static str, &'static str)> {
     }
 }
 
+/// What is wrong with the `config` of a task, by the key of it that is wrong or by what the domain says.
+pub(in crate::owl) fn of_config(said: &str) -> Cow<'static, str> {
+    const WORDS: [(&str, &str); 10] = [
+        ("names no program", "command 必须指明要运行的程序"),
+        ("more than 100 words", "command 最多100个词，且不能包含NUL字符"),
+        ("command", "command 必须是字符串列表"),
+        ("image", "image 必须是字符串"),
+        ("gpu_count", "gpu_count 必须是0到16之间的整数"),
+        ("memory_gb", "memory_gb 必须是0到10000之间的数字"),
+        ("timeout_seconds", "timeout_seconds 必须是5到604800之间的整数"),
+        ("ttl_seconds", "ttl_seconds 必须是10到604800之间的整数"),
+        ("larger than 64 KB", "任务配置最多64KB"),
+        ("character of value 0", "任务配置不能包含NUL字符"),
+    ];
+    let known = WORDS.iter().find(|(key, _)| said.contains(key));
+    known.map_or("任务配置必须是对象", |(_, chinese)| chinese).into()
+}
+
 /// What is wrong with one field.
 pub(super) fn of_field<'a>(code: &str, message: &'a str) -> Cow<'a, str> {
     match code {
-        "task.config_invalid" => "任务配置不正确".into(),
         "user.email_invalid" => "邮箱格式不正确".into(),
         "user.username_invalid" => "用户名必须有3到50个字母、数字、_、. 或 -".into(),
         "user.name_out_of_range" => "姓名长度必须在1到100之间".into(),
@@ -76,13 +127,16 @@ pub(super) fn of_field<'a>(code: &str, message: &'a str) -> Cow<'a, str> {
 
 /// What the readers of bodies and queries say.
 fn of_reader(message: &str) -> String {
-    const WORDS: [(&str, &str); 12] = [
+    const WORDS: [(&str, &str); 15] = [
         ("missing field", "此字段为必填项"),
         ("invalid type", "字段类型不正确"),
         ("must be a number", "必须是数字"),
+        ("must be a whole number", "必须是整数"),
+        ("must be a position or a time", "必须是日志位置或时间，例如 2026-01-31T12:00:00Z"),
         ("invalid digit", "必须是整数"),
         ("cannot parse integer", "必须是整数"),
         ("number too large", "数值过大"),
+        ("invalid value: integer", "数值超出范围"),
         ("provided string was not", "必须是 true 或 false"),
         ("input contains invalid", "时间格式不正确"),
         ("premature end of input", "时间格式不正确"),
@@ -96,8 +150,17 @@ fn of_reader(message: &str) -> String {
     if let Some(most) = message.strip_prefix("must have at most ") {
         return format!("最多{}个字符", most.trim_end_matches(" characters"));
     }
+    if let Some(words) = message.strip_prefix("must be ").filter(|words| is_list(words)) {
+        return format!("必须是 {}", words.replace(", ", "、").replace(" or ", " 或 "));
+    }
     let known = WORDS.iter().find(|(english, _)| message.contains(english));
     known.map_or("字段取值无效", |(_, chinese)| chinese).to_owned()
+}
+
+/// Whether a text is `a, b or c`.
+fn is_list(text: &str) -> bool {
+    let word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    text.contains(" or ") && text.replace(" or ", ", ").split(", ").all(word)
 }
 
 fn of_kind(kind: ErrorKind) -> &'static str {
@@ -123,6 +186,10 @@ fn of_kind(kind: ErrorKind) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use domain::compute::task::refusal::TaskError;
+    use domain::compute::task::work::Work;
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -132,6 +199,41 @@ mod tests {
         assert_eq!(of_field("invalid_request", "must have at most 500 characters"), "最多500个字符");
         assert_eq!(of_field("invalid_request", "密码长度至少6位"), "密码长度至少6位");
         assert_eq!(of_field("invalid_request", "whatever"), "字段取值无效");
+        assert_eq!(of_field("invalid_request", "must be a_b, c or d"), "必须是 a_b、c 或 d");
+        assert_eq!(of_field("invalid_request", "must be asc or desc"), "必须是 asc 或 desc");
+        assert_eq!(of_field("invalid_request", "must be a number"), "必须是数字");
+        assert_eq!(
+            of_field("invalid_request", "must be a position or a time like 2026-01-31T12:00:00Z"),
+            "必须是日志位置或时间，例如 2026-01-31T12:00:00Z"
+        );
         assert_eq!(of_field("user.email_invalid", "this is not an e-mail address"), "邮箱格式不正确");
+    }
+
+    #[test]
+    fn the_wrong_key_of_a_config_is_named() {
+        for wrong in [
+            json!({ "command": "rm" }),
+            json!({ "command": [] }),
+            json!({ "command": vec!["x"; 101] }),
+            json!({ "gpu_count": 17 }),
+            json!({ "memory_gb": 10_001 }),
+            json!({ "timeout_seconds": 4 }),
+            json!({ "ttl_seconds": 9 }),
+        ] {
+            let refusal = Work::of(&wrong).unwrap_err().to_string();
+            let key = wrong.as_object().unwrap().keys().next().unwrap();
+            assert!(of_config(&refusal).starts_with(key.as_str()), "{refusal}: {}", of_config(&refusal));
+        }
+        assert_eq!(of_config(&Work::of(&json!([])).unwrap_err().to_string()), "任务配置必须是对象");
+        let large = json!({ "x": "x".repeat(70_000) });
+        assert_eq!(of_config(&Work::of(&large).unwrap_err().to_string()), "任务配置最多64KB");
+        let nul = json!({ "x": "\u{0}" });
+        assert_eq!(of_config(&Work::of(&nul).unwrap_err().to_string()), "任务配置不能包含NUL字符");
+    }
+
+    #[test]
+    fn the_limit_of_tasks_is_named() {
+        let message = TaskError::TooMany(5).to_string();
+        assert_eq!(too_many(&message), "任务数量超限：最多同时有5个等待或运行中的任务");
     }
 }

@@ -23,7 +23,8 @@ use crate::extract::Query;
 
 /// Lines of one piece.
 const PIECE_LINES: u64 = 2_000;
-const CSV_HEAD: &str = "id,timestamp,level,message,user_id,task_id,request_id,fields\r\n";
+/// Spreadsheets take the text for UTF-8 only when it begins with the mark of it.
+const CSV_HEAD: &str = "\u{feff}id,timestamp,level,message,user_id,task_id,request_id,fields\r\n";
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(download_lines))

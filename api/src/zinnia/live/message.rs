@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::extract::json;
 use crate::zinnia::alerts::AlertOut;
 use crate::zinnia::reports::{BatchOut, BatteryData, ReportBody};
 
@@ -63,6 +64,7 @@ impl Inbound {
     /// # Errors
     /// What is wrong with it.
     pub(super) fn parse(text: &str) -> Result<Self, (ErrorCode, String)> {
+        json::check(text.as_bytes()).map_err(|error| (ErrorCode::InvalidFormat, error.message))?;
         let mut value: Value =
             serde_json::from_str(text).map_err(|error| (ErrorCode::InvalidFormat, error.to_string()))?;
         let known = value.get("type").and_then(Value::as_str).is_some_and(|name| TYPES.contains(&name));

@@ -200,10 +200,7 @@ impl Account {
 
     fn check_unlocked(&self, now: DateTime<Utc>) -> Result<(), UserError> {
         match self.locked_until {
-            Some(until) if until > now => {
-                let remaining_minutes = (until - now + TimeDelta::seconds(59)).num_minutes().max(1);
-                Err(UserError::Locked { remaining_minutes })
-            }
+            Some(until) if until > now => Err(UserError::locked(until, now)),
             Some(_) | None => Ok(()),
         }
     }
@@ -260,6 +257,12 @@ impl Account {
             UserEvent::SessionsClosed { session_ids, .. } => self.sessions.remove(&session_ids),
         }
     }
+}
+
+/// Everything that is wrong with what somebody registers with.
+pub fn objections(email: &str, username: Option<&str>, name: Option<&str>) -> Vec<UserError> {
+    let checks = [checked_email(email).map(|_| ()), check_username(username), checked_name(name).map(|_| ())];
+    checks.into_iter().filter_map(Result::err).collect()
 }
 
 /// Not a full reading of RFC 5322: one `@` between a local part and a host with a dot (or `localhost`), no blanks.

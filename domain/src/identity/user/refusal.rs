@@ -1,5 +1,7 @@
 //! How a user says no.
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use crate::identity::role::Role;
 use crate::identity::username::{CHARS_MAX, CHARS_MIN};
 use crate::refusal::{Refusal, RefusalKind};
@@ -46,6 +48,13 @@ pub enum UserError {
     SessionClosed,
     #[error("the session has expired")]
     SessionExpired,
+}
+
+impl UserError {
+    /// Locked from `now` `until` then, in minutes that have begun.
+    pub fn locked(until: DateTime<Utc>, now: DateTime<Utc>) -> Self {
+        Self::Locked { remaining_minutes: (until - now + TimeDelta::seconds(59)).num_minutes().max(1) }
+    }
 }
 
 impl Refusal for UserError {
