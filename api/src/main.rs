@@ -1,7 +1,7 @@
 //! The binary `corelog`.
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,11 +11,13 @@ use api::config::{Config, LogFormat};
 use api::log_lines::SystemLines;
 use api::market;
 use api::server::Running;
+use api::storage::make_files_whole;
 use clap::{Parser, Subcommand};
 use commands::Clock;
 use domain::trading::candle::{BadSymbol, UnknownTimeframe};
 use mimalloc::MiMalloc;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -76,22 +78,38 @@ enum Import {
     History(ImportArguments),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
-        Ok(code) => code,
-        Err(sentence) => {
-            complain(&sentence);
-            ExitCode::FAILURE
-        }
+impl Command {
+    /// Whether it had the log for itself, and leaves files behind that somebody may copy. Others may run beside a server.
+    fn owns_files(&self) -> bool {
+        matches!(self, Self::Serve | Self::Import(Import::History(_)))
     }
 }
 
-async fn run(arguments: Arguments) -> Result<ExitCode, String> {
-    let config = Config::load(arguments.config.as_deref()).map_err(|error| error.to_string())?;
-    match arguments.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve(config).await,
-        Command::Agent(arguments) => serve_tasks(arguments, &config).await,
+fn main() -> ExitCode {
+    let Arguments { config, command } = Arguments::parse();
+    run(config.as_deref(), command.unwrap_or(Command::Serve)).unwrap_or_else(|sentence| {
+        complain(&sentence);
+        ExitCode::FAILURE
+    })
+}
+
+fn run(settings: Option<&Path>, command: Command) -> Result<ExitCode, String> {
+    let config = Config::load(settings).map_err(|error| error.to_string())?;
+    let runtime = Runtime::new().map_err(|error| format!("no threads can be started: {error}"))?;
+    let owns_files = command.owns_files();
+    let code = runtime.block_on(carry_out(command, &config))?;
+    // With it goes everybody who could still write.
+    drop(runtime);
+    if owns_files {
+        make_files_whole(&config);
+    }
+    Ok(code)
+}
+
+async fn carry_out(command: Command, config: &Config) -> Result<ExitCode, String> {
+    match command {
+        Command::Serve => serve(config.clone()).await,
+        Command::Agent(arguments) => serve_tasks(arguments, config).await,
         Command::WatchContainers(arguments) => {
             agent::watch(arguments).await?;
             Ok(ExitCode::SUCCESS)
@@ -103,11 +121,11 @@ async fn run(arguments: Arguments) -> Result<ExitCode, String> {
         Command::Import(Import::Candles { symbol, timeframe, file }) => {
             let symbol = symbol.parse().map_err(|error: BadSymbol| error.to_string())?;
             let timeframe = timeframe.parse().map_err(|error: UnknownTimeframe| error.to_string())?;
-            say(&market::import_candles(&config, &symbol, timeframe, &file).await?);
+            say(&market::import_candles(config, &symbol, timeframe, &file).await?);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Import(Import::History(arguments)) => history(HistoryCommand::Import(arguments), &config).await,
-        Command::History(command) => history(command, &config).await,
+        Command::Import(Import::History(arguments)) => history(HistoryCommand::Import(arguments), config).await,
+        Command::History(command) => history(command, config).await,
     }
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails, and says where")]
 
 mod backlog;
+mod backup;
 mod bad_input;
 mod battery_readings;
 mod bitrun;
