@@ -1,12 +1,12 @@
 //! The binary `corelog`.
 
-use std::io::IsTerminal as _;
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use api::agent::{self, AgentArguments, WatchmanArguments};
-use api::cli::{self, HistoryCommand, ImportArguments};
+use api::cli::{self, As, HistoryCommand, ImportArguments};
 use api::config::{Config, LogFormat};
 use api::log_lines::SystemLines;
 use api::market;
@@ -79,6 +79,19 @@ enum Import {
 }
 
 impl Command {
+    /// How it reports, when it is about history.
+    fn report(&self) -> Option<As> {
+        match self {
+            Self::History(command) => Some(command.report()),
+            Self::Import(Import::History(arguments)) => Some(arguments.report()),
+            Self::Import(Import::Candles { .. })
+            | Self::Serve
+            | Self::Config
+            | Self::Agent(_)
+            | Self::WatchContainers(_) => None,
+        }
+    }
+
     /// Whether it had the log for itself, and leaves files behind that somebody may copy. Others may run beside a server.
     fn owns_files(&self) -> bool {
         matches!(self, Self::Serve | Self::Import(Import::History(_)))
@@ -87,9 +100,17 @@ impl Command {
 
 fn main() -> ExitCode {
     let Arguments { config, command } = Arguments::parse();
-    run(config.as_deref(), command.unwrap_or(Command::Serve)).unwrap_or_else(|sentence| {
-        complain(&sentence);
-        ExitCode::FAILURE
+    let command = command.unwrap_or(Command::Serve);
+    let report = command.report();
+    run(config.as_deref(), command).unwrap_or_else(|sentence| match report {
+        Some(report) => {
+            complain(&report.complaint(&sentence));
+            ExitCode::from(TROUBLE)
+        }
+        None => {
+            complain(&format!("corelog: {sentence}"));
+            ExitCode::FAILURE
+        }
     })
 }
 
@@ -115,13 +136,13 @@ async fn carry_out(command: Command, config: &Config) -> Result<ExitCode, String
             Ok(ExitCode::SUCCESS)
         }
         Command::Config => {
-            say(&config.shown().map_err(|error| error.to_string())?);
+            say(&config.shown().map_err(|error| error.to_string())?)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Import(Import::Candles { symbol, timeframe, file }) => {
             let symbol = symbol.parse().map_err(|error: BadSymbol| error.to_string())?;
             let timeframe = timeframe.parse().map_err(|error: UnknownTimeframe| error.to_string())?;
-            say(&market::import_candles(config, &symbol, timeframe, &file).await?);
+            say(&market::import_candles(config, &symbol, timeframe, &file).await?)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Import(Import::History(arguments)) => history(HistoryCommand::Import(arguments), config).await,
@@ -131,11 +152,7 @@ async fn carry_out(command: Command, config: &Config) -> Result<ExitCode, String
 
 async fn history(command: HistoryCommand, config: &Config) -> Result<ExitCode, String> {
     write_logs(config, None);
-    let outcome = cli::run(command, config, &mut std::io::stdout()).await;
-    Ok(outcome.unwrap_or_else(|sentence| {
-        complain(&sentence);
-        ExitCode::from(TROUBLE)
-    }))
+    cli::run(command, config, &mut std::io::stdout()).await
 }
 
 async fn serve(config: Config) -> Result<ExitCode, String> {
@@ -149,10 +166,10 @@ async fn serve(config: Config) -> Result<ExitCode, String> {
         listener.map_err(|error| format!("the setting listen (CORELOG_LISTEN) {listen} cannot be used: {error}"))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     tracing::info!(%address, "listening");
-    say(&format!("corelog listens on http://{address}"));
+    say(&format!("corelog listens on http://{address}"))?;
     if let Some(owner) = running.first_owner() {
         let password = owner.password.as_deref().unwrap_or("(the setting admin_password)");
-        say(&format!("sign in as {}, password: {password}\nThis is shown once.", owner.email));
+        say(&format!("sign in as {}, password: {password}\nThis is shown once.", owner.email))?;
     }
     let (stopping, mut stopped) = tokio::sync::watch::channel(false);
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
@@ -196,12 +213,15 @@ fn write_logs(config: &Config, system_lines: Option<SystemLines>) {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the words for whoever started the program")]
-fn say(text: &str) {
-    println!("{text}");
+/// The words for whoever started the program. Who closed the pipe has seen enough.
+fn say(text: &str) -> Result<(), String> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(format!("the output cannot be written: {error}")),
+        _ => Ok(()),
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "the words for whoever started the program")]
-fn complain(sentence: &str) {
-    eprintln!("corelog: {sentence}");
+fn complain(words: &str) {
+    eprintln!("{words}");
 }

@@ -5,6 +5,7 @@ pub mod aggregates;
 pub mod audit;
 mod continuity;
 pub mod diff;
+mod end_record;
 mod error;
 mod event;
 pub mod events;
