@@ -15,6 +15,7 @@ pub mod list;
 mod moment;
 mod progress;
 pub mod rebuild;
+mod redemptions;
 pub mod show;
 pub mod verify;
 
