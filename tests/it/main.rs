@@ -22,6 +22,7 @@ mod platform;
 mod projecting;
 mod replay;
 mod routes;
+mod settings;
 mod strangers;
 mod tidy;
 mod tree;
