@@ -133,7 +133,8 @@ pub struct ExportArguments {
     /// Events of this name, or of names that begin with it up to a dot.
     #[arg(long = "type")]
     event_type: Option<String>,
-    /// With secrets (hashes of passwords and the like), kept commands and positions of readers: what `import` needs.
+    /// With secrets (hashes of passwords and the like), kept commands, positions of readers and an end record: what
+    /// `import` needs.
     #[arg(long)]
     full: bool,
     /// The file to write; the standard output when missing.
@@ -155,6 +156,37 @@ pub struct ImportArguments {
     file: PathBuf,
     #[command(flatten)]
     written: As,
+}
+
+impl HistoryCommand {
+    /// How it reports.
+    pub fn report(&self) -> As {
+        match self {
+            Self::Replay(command) => command.report(),
+            Self::Export(arguments) => arguments.written,
+            Self::Import(arguments) => arguments.report(),
+            Self::Audit(written) => *written,
+        }
+    }
+}
+
+impl ReplayCommand {
+    fn report(&self) -> As {
+        match self {
+            Self::Rebuild(projections) => projections.written,
+            Self::Verify(arguments) => arguments.projections.written,
+            Self::Show(arguments) => arguments.written,
+            Self::List(arguments) => arguments.written,
+            Self::Diff(arguments) => arguments.projections.written,
+        }
+    }
+}
+
+impl ImportArguments {
+    /// How it reports.
+    pub fn report(&self) -> As {
+        self.written
+    }
 }
 
 /// Carries out `command` on the installation that `config` describes and writes the report to `out`.
@@ -247,7 +279,11 @@ async fn show(arguments: &ShowArguments, storage: &Storage, out: &mut (dyn Write
         return Err(Failure::Usage(format!("{} is not <aggregate_type>/<id>", arguments.aggregate)));
     };
     let history = replay::show::show(storage.log.as_ref(), sort, id, arguments.at).await?;
-    let history = history.ok_or_else(|| Failure::Usage(format!("there is no {}", arguments.aggregate)))?;
+    let missing = || match arguments.at {
+        Some(moment) => format!("there was no {} at {moment}", arguments.aggregate),
+        None => format!("there is no {}", arguments.aggregate),
+    };
+    let history = history.ok_or_else(|| Failure::Usage(missing()))?;
     arguments.written.write(out, &history, text::history)
 }
 
@@ -301,10 +337,13 @@ async fn import(
 ) -> Result<ExitCode, Failure> {
     let cannot = |error| Failure::Usage(format!("{} cannot be read: {error}", file.display()));
     let opened = File::open(file).map_err(cannot)?;
-    let bytes = opened.metadata().map_err(cannot)?.len();
+    let about = opened.metadata().map_err(cannot)?;
+    if about.is_dir() {
+        return Err(Failure::Usage(format!("{} is a directory, not a file of `export --full`", file.display())));
+    }
     let restore = Storage::restore(config).await?;
     let bars = Bars::default();
-    let imported = replay::import::import(restore, BufReader::new(opened), bytes, &bars).await?;
+    let imported = replay::import::import(restore, BufReader::new(opened), about.len(), &bars).await?;
     // Whatever read models there are, they are not of this log.
     let storage = Storage::history(config).await?;
     replay::rebuild::rebuild(&storage.log, &storage.models, projections_named(None)?, &bars).await?;
@@ -313,6 +352,15 @@ async fn import(
 }
 
 impl As {
+    /// Why there is no report: a sentence, or JSON where that was asked for.
+    pub fn complaint(self, sentence: &str) -> String {
+        if self.json {
+            serde_json::json!({ "error": sentence }).to_string()
+        } else {
+            format!("corelog: {}", text::visible(sentence))
+        }
+    }
+
     fn write<T: Serialize + ?Sized>(
         self,
         out: &mut (dyn Write + Send),

@@ -8,6 +8,7 @@ mod mail;
 mod miners;
 mod plans;
 mod registration;
+mod sentences;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -145,58 +146,57 @@ impl Config {
             Env::prefixed("CORELOG_").filter(|name| !name.starts_with("test_") && !name.starts_with("bench_"));
         let environment = environment.split("__");
         let figment = Figment::from(Serialized::defaults(Self::default())).merge(Toml::file(file)).merge(environment);
-        let config: Self = figment.extract().map_err(|error| ConfigError(sentences(error)))?;
+        let config: Self = figment.extract().map_err(|error| ConfigError(sentences::unreadable(error)))?;
         config.checked()
     }
 
     fn checked(self) -> Result<Self, ConfigError> {
-        let wrong = |setting: &str, why: &str| {
-            Err(ConfigError(format!("the setting {setting} (CORELOG_{}) {why}", setting.to_uppercase())))
-        };
-        if self
-            .database_url
-            .as_deref()
-            .is_some_and(|url| !url.starts_with("postgres://") && !url.starts_with("postgresql://"))
-        {
-            return wrong("database_url", "must begin with postgres://; leave it out to use SQLite");
+        match self.wrong() {
+            Some((setting, why)) => Err(ConfigError(format!("the setting {} {why}", sentences::named(&setting)))),
+            None => Ok(self),
         }
-        if self.secret_key.as_deref().is_some_and(|hex| crate::secrets::Secrets::from_hex(hex).is_none()) {
-            return wrong("secret_key", "must be 64 hexadecimal digits");
+    }
+
+    /// What is wrong with them, if anything: the setting and why.
+    fn wrong(&self) -> Option<(String, &'static str)> {
+        let of_all = self.wrong_for_all().map(|(setting, why)| (setting.to_owned(), why));
+        of_all.or_else(|| {
+            let groups = [
+                ("plans", self.plans.wrong()),
+                ("miners", self.miners.wrong()),
+                ("mail", self.mail.wrong()),
+                ("registration", self.registration.wrong()),
+                ("alerts", self.alerts.wrong()),
+                ("live", self.live.wrong()),
+                ("battery", self.battery.wrong()),
+                ("agents", self.agents.wrong()),
+                ("log_lines", self.log_lines.wrong()),
+            ];
+            let wrong = |(group, wrong): (_, Option<(_, _)>)| wrong.map(|(name, why)| (format!("{group}.{name}"), why));
+            groups.into_iter().find_map(wrong)
+        })
+    }
+
+    /// The same of those that are in no group.
+    fn wrong_for_all(&self) -> Option<(&'static str, &'static str)> {
+        let is_postgres = |url: &str| url.starts_with("postgres://") || url.starts_with("postgresql://");
+        if self.data_dir.as_os_str().is_empty() {
+            Some(("data_dir", "must name a directory"))
+        } else if self.database_url.as_deref().is_some_and(|url| !is_postgres(url)) {
+            Some(("database_url", "must begin with postgres://; leave it out to use SQLite"))
+        } else if self.secret_key.as_deref().is_some_and(|hex| crate::secrets::Secrets::from_hex(hex).is_none()) {
+            Some(("secret_key", "must be 64 hexadecimal digits"))
+        } else if !self.admin_email.contains('@') {
+            Some(("admin_email", "must be an e-mail address"))
+        } else if self.admin_password.as_deref().is_some_and(|password| password.chars().count() < 8) {
+            Some(("admin_password", "must have at least 8 characters"))
+        } else if !self.cors_origins.iter().all(|origin| cors::is_origin(origin)) {
+            Some(("cors_origins", "must be a list of origins such as https://owl.example.com, without a path"))
+        } else if self.log.parse::<tracing_subscriber::EnvFilter>().is_err() {
+            Some(("log", "is not a log filter such as `info`"))
+        } else {
+            None
         }
-        if !self.admin_email.contains('@') {
-            return wrong("admin_email", "must be an e-mail address");
-        }
-        if self.admin_password.as_deref().is_some_and(|password| password.chars().count() < 8) {
-            return wrong("admin_password", "must have at least 8 characters");
-        }
-        if !self.cors_origins.iter().all(|origin| cors::is_origin(origin)) {
-            return wrong("cors_origins", "must be a list of origins such as https://owl.example.com, without a path");
-        }
-        if let Some((setting, why)) = self.plans.wrong() {
-            return wrong(&format!("plans__{setting}"), why);
-        }
-        if let Some((setting, why)) = self.miners.wrong() {
-            return wrong(&format!("miners__{setting}"), why);
-        }
-        if let Some((setting, why)) = self.mail.wrong() {
-            return wrong(&format!("mail__{setting}"), why);
-        }
-        if let Some((setting, why)) = self.registration.wrong() {
-            return wrong(&format!("registration__{setting}"), why);
-        }
-        if let Some((setting, why)) = self.battery.wrong() {
-            return wrong(&format!("battery__{setting}"), why);
-        }
-        if let Some((setting, why)) = self.agents.wrong() {
-            return wrong(&format!("agents__{setting}"), why);
-        }
-        if let Some((setting, why)) = self.log_lines.wrong() {
-            return wrong(&format!("log_lines__{setting}"), why);
-        }
-        if self.log.parse::<tracing_subscriber::EnvFilter>().is_err() {
-            return wrong("log", "is not a log filter such as `info`");
-        }
-        Ok(self)
     }
 
     /// The settings as JSON, secrets masked.
@@ -227,19 +227,6 @@ fn without_password(url: &str) -> String {
     let Some((before, host)) = url.rsplit_once('@') else { return url.to_owned() };
     let Some(user_end) = before.rfind(':').filter(|end| before[..*end].contains("//")) else { return url.to_owned() };
     format!("{}:***@{host}", &before[..user_end])
-}
-
-fn sentences(error: figment::Error) -> String {
-    let one = |error: figment::Error| {
-        let setting = error.path.join(".");
-        let source = error.metadata.as_ref().map_or_else(String::new, |metadata| format!(" (from {})", metadata.name));
-        if setting.is_empty() {
-            format!("{}{source}", error.kind)
-        } else {
-            format!("the setting {setting}: {}{source}", error.kind)
-        }
-    };
-    error.into_iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]

@@ -222,11 +222,17 @@ impl From<ReplayError> for ApiError {
             ReplayError::Log(error) => error.into(),
             ReplayError::Projection(error) => error.into(),
             ReplayError::Database(error) => error.into(),
-            ReplayError::UnknownProjection { .. } | ReplayError::UnknownAggregate { .. } => Self::not_found(),
+            ReplayError::UnknownProjection { .. }
+            | ReplayError::UnknownAggregate { .. }
+            | ReplayError::UnknownEvent { .. } => Self::not_found(),
             ReplayError::Busy(_) => Self::new(ErrorKind::AlreadyExists, "busy", error.to_string()),
-            ReplayError::Decode(_) | ReplayError::State(_) | ReplayError::Output(_) | ReplayError::Import { .. } => {
-                Self::internal(&error)
-            }
+            ReplayError::Decode(_)
+            | ReplayError::State(_)
+            | ReplayError::FullTable
+            | ReplayError::Output(_)
+            | ReplayError::Input(_)
+            | ReplayError::Import { .. }
+            | ReplayError::NotWhole(_) => Self::internal(&error),
         }
     }
 }

@@ -2,7 +2,6 @@
 
 mod system;
 
-use std::fs;
 use std::sync::Arc;
 
 use commands::gateways::log_lines::{LinesFault, LogLines, Retention, StoredLines};
@@ -11,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::server::StartError;
+use crate::storage::{LOG_LINES_FILE, data_dir, in_database, in_directory};
 
 pub use system::SystemLines;
 
@@ -52,15 +52,11 @@ impl LogLineSettings {
 pub async fn open(config: &Config) -> Result<Arc<dyn LogLines>, StartError> {
     if let Some(url) = &config.database_url {
         let lines = StoredLines::postgres(url).await;
-        let setting = "the setting database_url (CORELOG_DATABASE_URL) cannot be used";
-        return Ok(Arc::new(lines.map_err(|error| StartError::because(setting, &error))?));
+        return Ok(Arc::new(lines.map_err(|error| in_database(&error))?));
     }
-    let place = |error: &dyn std::fmt::Display| {
-        let setting = format!("the setting data_dir (CORELOG_DATA_DIR) {} cannot be used", config.data_dir.display());
-        StartError::because(&setting, error)
-    };
-    fs::create_dir_all(&config.data_dir).map_err(|error| place(&error))?;
-    let lines = StoredLines::sqlite(&config.data_dir.join("log_lines.db")).await.map_err(|error| place(&error))?;
+    let directory = data_dir(config)?;
+    let lines = StoredLines::sqlite(&directory.join(LOG_LINES_FILE)).await;
+    let lines = lines.map_err(|error| in_directory(directory, &error))?;
     Ok(Arc::new(lines))
 }
 

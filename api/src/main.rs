@@ -1,21 +1,23 @@
 //! The binary `corelog`.
 
-use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use api::agent::{self, AgentArguments, WatchmanArguments};
-use api::cli::{self, HistoryCommand, ImportArguments};
+use api::cli::{self, As, HistoryCommand, ImportArguments};
 use api::config::{Config, LogFormat};
 use api::log_lines::SystemLines;
 use api::market;
 use api::server::Running;
+use api::storage::make_files_whole;
 use clap::{Parser, Subcommand};
 use commands::Clock;
 use domain::trading::candle::{BadSymbol, UnknownTimeframe};
 use mimalloc::MiMalloc;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -29,6 +31,9 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 const TROUBLE: u8 = 2;
 /// How long requests that have begun may take after SIGTERM.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
+
+/// How long threads may still take when everything else is over.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(10);
 
 /// An event-sourced platform: one append-only log, four products' APIs.
 #[derive(Parser)]
@@ -76,48 +81,81 @@ enum Import {
     History(ImportArguments),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
-        Ok(code) => code,
-        Err(sentence) => {
-            complain(&sentence);
-            ExitCode::FAILURE
+impl Command {
+    /// How it reports, when it is about history.
+    fn report(&self) -> Option<As> {
+        match self {
+            Self::History(command) => Some(command.report()),
+            Self::Import(Import::History(arguments)) => Some(arguments.report()),
+            Self::Import(Import::Candles { .. })
+            | Self::Serve
+            | Self::Config
+            | Self::Agent(_)
+            | Self::WatchContainers(_) => None,
         }
+    }
+
+    /// Whether it had the log for itself, and leaves files behind that somebody may copy. Others may run beside a server.
+    fn owns_files(&self) -> bool {
+        matches!(self, Self::Serve | Self::Import(Import::History(_)))
     }
 }
 
-async fn run(arguments: Arguments) -> Result<ExitCode, String> {
-    let config = Config::load(arguments.config.as_deref()).map_err(|error| error.to_string())?;
-    match arguments.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve(config).await,
-        Command::Agent(arguments) => serve_tasks(arguments, &config).await,
+fn main() -> ExitCode {
+    let Arguments { config, command } = Arguments::parse();
+    let command = command.unwrap_or(Command::Serve);
+    let report = command.report();
+    run(config.as_deref(), command).unwrap_or_else(|sentence| match report {
+        Some(report) => {
+            complain(&report.complaint(&sentence));
+            ExitCode::from(TROUBLE)
+        }
+        None => {
+            complain(&format!("corelog: {sentence}"));
+            ExitCode::FAILURE
+        }
+    })
+}
+
+fn run(settings: Option<&Path>, command: Command) -> Result<ExitCode, String> {
+    let config = Config::load(settings).map_err(|error| error.to_string())?;
+    let runtime = Runtime::new().map_err(|error| format!("no threads can be started: {error}"))?;
+    let owns_files = command.owns_files();
+    let code = runtime.block_on(carry_out(command, &config))?;
+    // With it goes everybody who could still write; a thread that hangs holds up nobody for ever.
+    runtime.shutdown_timeout(SHUTDOWN_MAX);
+    if owns_files {
+        make_files_whole(&config);
+    }
+    Ok(code)
+}
+
+async fn carry_out(command: Command, config: &Config) -> Result<ExitCode, String> {
+    match command {
+        Command::Serve => serve(config.clone()).await,
+        Command::Agent(arguments) => serve_tasks(arguments, config).await,
         Command::WatchContainers(arguments) => {
             agent::watch(arguments).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Config => {
-            say(&config.shown().map_err(|error| error.to_string())?);
+            say(&config.shown().map_err(|error| error.to_string())?)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Import(Import::Candles { symbol, timeframe, file }) => {
             let symbol = symbol.parse().map_err(|error: BadSymbol| error.to_string())?;
             let timeframe = timeframe.parse().map_err(|error: UnknownTimeframe| error.to_string())?;
-            say(&market::import_candles(&config, &symbol, timeframe, &file).await?);
+            say(&market::import_candles(config, &symbol, timeframe, &file).await?)?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Import(Import::History(arguments)) => history(HistoryCommand::Import(arguments), &config).await,
-        Command::History(command) => history(command, &config).await,
+        Command::Import(Import::History(arguments)) => history(HistoryCommand::Import(arguments), config).await,
+        Command::History(command) => history(command, config).await,
     }
 }
 
 async fn history(command: HistoryCommand, config: &Config) -> Result<ExitCode, String> {
     write_logs(config, None);
-    let outcome = cli::run(command, config, &mut std::io::stdout()).await;
-    Ok(outcome.unwrap_or_else(|sentence| {
-        complain(&sentence);
-        ExitCode::from(TROUBLE)
-    }))
+    cli::run(command, config, &mut std::io::stdout()).await
 }
 
 async fn serve(config: Config) -> Result<ExitCode, String> {
@@ -131,10 +169,10 @@ async fn serve(config: Config) -> Result<ExitCode, String> {
         listener.map_err(|error| format!("the setting listen (CORELOG_LISTEN) {listen} cannot be used: {error}"))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     tracing::info!(%address, "listening");
-    say(&format!("corelog listens on http://{address}"));
+    say(&format!("corelog listens on http://{address}"))?;
     if let Some(owner) = running.first_owner() {
         let password = owner.password.as_deref().unwrap_or("(the setting admin_password)");
-        say(&format!("sign in as {}, password: {password}\nThis is shown once.", owner.email));
+        say(&format!("sign in as {}, password: {password}\nThis is shown once.", owner.email))?;
     }
     let (stopping, mut stopped) = tokio::sync::watch::channel(false);
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
@@ -178,12 +216,15 @@ fn write_logs(config: &Config, system_lines: Option<SystemLines>) {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the words for whoever started the program")]
-fn say(text: &str) {
-    println!("{text}");
+/// The words for whoever started the program. Who closed the pipe has seen enough.
+fn say(text: &str) -> Result<(), String> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(format!("the output cannot be written: {error}")),
+        _ => Ok(()),
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "the words for whoever started the program")]
-fn complain(sentence: &str) {
-    eprintln!("corelog: {sentence}");
+fn complain(words: &str) {
+    eprintln!("{words}");
 }

@@ -12,6 +12,7 @@ use domain::trading::candle::{Candle, Symbol, Timeframe};
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::server::StartError;
+use crate::storage::{MARKET_FILE, data_dir, in_database, in_directory};
 
 /// Candles kept in one transaction.
 const CANDLES_AT_ONCE: usize = 10_000;
@@ -23,17 +24,11 @@ const CANDLES_AT_ONCE: usize = 10_000;
 pub async fn open(config: &Config) -> Result<Arc<dyn MarketData>, StartError> {
     if let Some(url) = &config.database_url {
         let market = PostgresMarketData::connect(url).await;
-        let market = market.map_err(|error| {
-            StartError::because("the setting database_url (CORELOG_DATABASE_URL) cannot be used", &error)
-        })?;
-        return Ok(Arc::new(market));
+        return Ok(Arc::new(market.map_err(|error| in_database(&error))?));
     }
-    let place = |error: &dyn std::fmt::Display| {
-        let setting = format!("the setting data_dir (CORELOG_DATA_DIR) {} cannot be used", config.data_dir.display());
-        StartError::because(&setting, error)
-    };
-    fs::create_dir_all(&config.data_dir).map_err(|error| place(&error))?;
-    let market = SqliteMarketData::open(&config.data_dir.join("market.db")).await.map_err(|error| place(&error))?;
+    let directory = data_dir(config)?;
+    let market = SqliteMarketData::open(&directory.join(MARKET_FILE)).await;
+    let market = market.map_err(|error| in_directory(directory, &error))?;
     Ok(Arc::new(market))
 }
 

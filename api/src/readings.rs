@@ -1,6 +1,5 @@
 //! Battery readings: where they are kept, for how long, and the broker that brings some.
 
-use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::server::StartError;
+use crate::storage::{READINGS_FILE, data_dir, in_database, in_directory};
 use crate::zinnia::mqtt_reports::MqttReports;
 
 /// Opens the readings of the installation that `config` names.
@@ -23,17 +23,11 @@ use crate::zinnia::mqtt_reports::MqttReports;
 pub(crate) async fn open(config: &Config) -> Result<Arc<dyn BatteryReadings>, StartError> {
     if let Some(url) = &config.database_url {
         let readings = PostgresReadings::connect(url).await;
-        let readings = readings.map_err(|error| {
-            StartError::because("the setting database_url (CORELOG_DATABASE_URL) cannot be used", &error)
-        })?;
-        return Ok(Arc::new(readings));
+        return Ok(Arc::new(readings.map_err(|error| in_database(&error))?));
     }
-    let place = |error: &dyn std::fmt::Display| {
-        let setting = format!("the setting data_dir (CORELOG_DATA_DIR) {} cannot be used", config.data_dir.display());
-        StartError::because(&setting, error)
-    };
-    fs::create_dir_all(&config.data_dir).map_err(|error| place(&error))?;
-    let readings = SqliteReadings::open(&config.data_dir.join("battery.db")).await.map_err(|error| place(&error))?;
+    let directory = data_dir(config)?;
+    let readings = SqliteReadings::open(&directory.join(READINGS_FILE)).await;
+    let readings = readings.map_err(|error| in_directory(directory, &error))?;
     Ok(Arc::new(readings))
 }
 

@@ -1,6 +1,5 @@
 //! The composition root: opens the log and the read models, starts the readers, listens, drains.
 
-use std::fs;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -36,7 +35,7 @@ use crate::metrics;
 use crate::readings;
 use crate::router::router;
 use crate::secrets::Secrets;
-use crate::storage::Storage;
+use crate::storage::{Storage, data_dir, place_of_log};
 use crate::zinnia::alert_words;
 use crate::zinnia::code_limits::CodeLimits;
 use crate::zinnia::known_devices::KnownDevices;
@@ -135,15 +134,15 @@ struct Followers {
 
 /// Everything that handlers reach, over read models that are up to date.
 async fn assembled(config: Config, clock: Clock, storage: &Storage) -> Result<(App, Followers), StartError> {
-    let secrets = secrets(&config)?;
+    let head = storage.log.head().await;
+    let head = head.map_err(|error| StartError::because("the log does not answer", &error))?;
+    let secrets = secrets(&config, head)?;
     let log_lines = log_lines::open(&config).await?;
     let (line_queue, line_writer) = LineQueue::new(Arc::clone(&log_lines), clock.clone());
     let actions = UserActions::new(Arc::clone(&storage.log), Arc::clone(&log_lines));
     let fleet = Arc::new(Fleet::default());
     let bus = Arc::new(CommandBus::new(Arc::clone(&storage.log), clock));
     let projections = up_to_date(storage).await?;
-    let head = storage.log.head().await;
-    let head = head.map_err(|error| StartError::because("the log does not answer", &error))?;
     let processes = ProcessRunner::new(Arc::clone(&bus), processes::all());
     let app = Arc::new(Server {
         readers: Readers::new(projections.position(), projections.wanted(), processes.handled()),
@@ -240,11 +239,16 @@ fn outside(config: &Config) -> Result<Outside, StartError> {
     outside.map_err(|error| StartError::because("no client can be made for addresses of users", &error))
 }
 
-fn secrets(config: &Config) -> Result<Secrets, StartError> {
+/// The secret, for a log that ends at `head`.
+fn secrets(config: &Config, head: u64) -> Result<Secrets, StartError> {
     if let Some(secrets) = config.secret_key.as_deref().and_then(Secrets::from_hex) {
         return Ok(secrets);
     }
-    let path = config.data_dir.join("secret.key");
-    let opened = fs::create_dir_all(&config.data_dir).and_then(|()| Secrets::open(&path));
-    opened.map_err(|error| StartError::because(&format!("the secret in {} cannot be used", path.display()), &error))
+    let path = data_dir(config)?.join("secret.key");
+    if head == 0 && path.exists() {
+        let (secret, log) = (path.display(), place_of_log(config));
+        tracing::warn!(%secret, log, "there is a secret of an earlier installation, but nothing in the log: was it lost?");
+    }
+    Secrets::open(&path)
+        .map_err(|error| StartError::because(&format!("the secret in {} cannot be used", path.display()), &error))
 }

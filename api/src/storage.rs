@@ -1,6 +1,6 @@
 //! What an installation keeps: the log and the read models, in files or in a database.
 
-use std::fs;
+use std::fs::DirBuilder;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use commands::log::{
     PostgresLog, PostgresOptions, PostgresRestore, ReadOnlySqliteLog, Restore, SqliteLog, SqliteRestore,
 };
 use domain::log::Log;
+use migrations::wal_copy;
 use projections::{ReadModels, catalogue};
 use tokio::sync::watch;
 
@@ -16,6 +17,12 @@ use crate::server::StartError;
 
 const LOG_FILE: &str = "log.db";
 const READ_MODELS_FILE: &str = "read.db";
+/// Candles.
+pub(crate) const MARKET_FILE: &str = "market.db";
+/// Readings of batteries.
+pub(crate) const READINGS_FILE: &str = "battery.db";
+pub(crate) const LOG_LINES_FILE: &str = "log_lines.db";
+const FILES: [&str; 5] = [LOG_FILE, READ_MODELS_FILE, MARKET_FILE, READINGS_FILE, LOG_LINES_FILE];
 
 /// The log and the read models of an installation.
 pub struct Storage {
@@ -38,8 +45,7 @@ impl Storage {
                 Self { log: Arc::new(log), models: postgres_models(url).await?, leading }
             }
             None => {
-                let directory = &config.data_dir;
-                fs::create_dir_all(directory).map_err(|error| in_directory(directory, &error))?;
+                let directory = data_dir(config)?;
                 let log =
                     SqliteLog::open(&directory.join(LOG_FILE)).map_err(|error| in_directory(directory, &error))?;
                 let leading = watch::Sender::new(true).subscribe();
@@ -76,8 +82,7 @@ impl Storage {
         match &config.database_url {
             Some(url) => Ok(Box::new(PostgresRestore::begin(url).await.map_err(|error| in_database(&error))?)),
             None => {
-                let directory = &config.data_dir;
-                fs::create_dir_all(directory).map_err(|error| in_directory(directory, &error))?;
+                let directory = data_dir(config)?;
                 let restore = SqliteRestore::begin(&directory.join(LOG_FILE));
                 Ok(Box::new(restore.map_err(|error| in_directory(directory, &error))?))
             }
@@ -91,12 +96,49 @@ impl Storage {
     }
 }
 
-fn in_directory(directory: &Path, error: &dyn std::fmt::Display) -> StartError {
+/// Where the log is, for people. Without the password of a database.
+pub(crate) fn place_of_log(config: &Config) -> String {
+    match &config.database_url {
+        Some(_) => "the database of the setting database_url".to_owned(),
+        None => config.data_dir.join(LOG_FILE).display().to_string(),
+    }
+}
+
+/// The directory of the data. Where it is missing it is made for its owner alone: what is in it has hashes of passwords.
+///
+/// # Errors
+/// A sentence that says why it cannot be made.
+pub(crate) fn data_dir(config: &Config) -> Result<&Path, StartError> {
+    let directory = &config.data_dir;
+    let mut made = DirBuilder::new();
+    made.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut made, 0o700);
+    made.create(directory).map_err(|error| in_directory(directory, &error))?;
+    Ok(directory)
+}
+
+/// Makes the SQLite files whole by themselves, so that each can be copied alone. The last act of a server: nobody may
+/// have them open any more.
+pub fn make_files_whole(config: &Config) {
+    if config.database_url.is_some() {
+        return;
+    }
+    for file in FILES.map(|file| config.data_dir.join(file)).into_iter().filter(|file| file.is_file()) {
+        match wal_copy::copy_everything(&file) {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!(file = %file.display(), "somebody reads it: copy its -wal file along"),
+            Err(error) => tracing::warn!(file = %file.display(), %error, "copy its -wal file along"),
+        }
+    }
+}
+
+pub(crate) fn in_directory(directory: &Path, error: &dyn std::fmt::Display) -> StartError {
     let setting = format!("the setting data_dir (CORELOG_DATA_DIR) {} cannot be used", directory.display());
     StartError::because(&setting, error)
 }
 
-fn in_database(error: &dyn std::fmt::Display) -> StartError {
+pub(crate) fn in_database(error: &dyn std::fmt::Display) -> StartError {
     StartError::because("the setting database_url (CORELOG_DATABASE_URL) cannot be used", error)
 }
 

@@ -9,8 +9,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 
 /// How a connection that writes is set up: the log is full after 64 MiB rather than 4, which spares the busiest pages
 /// most of their copies.
@@ -22,6 +23,22 @@ const NEARLY_FULL: u32 = 12_000;
 /// (<https://www.sqlite.org/walformat.html>, "mxFrame" and "nBackfill").
 const LAST_FRAME: u64 = 16;
 const LAST_COPIED: u64 = 96;
+
+/// How long the last copy waits for others.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Copies the whole log of the database at `path` back and empties it, so that the file has everything by itself. For
+/// when nobody writes any more. Whether that could be done: somebody may still read what an older part of the log has.
+///
+/// # Errors
+/// What SQLite said.
+pub fn copy_everything(path: &Path) -> rusqlite::Result<bool> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    let held_up: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    Ok(!held_up)
+}
 
 /// What a connection that writes tells of its commits.
 #[derive(Debug)]
@@ -83,7 +100,7 @@ fn copy_when_told(database: &Path, told: &Receiver<()>) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use tempfile::TempDir;
 
@@ -122,6 +139,21 @@ mod tests {
         let told: (u32, u32) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], frames).unwrap();
         assert_eq!((told.0, told.1, copy.uncopied().unwrap()), (uncopied, uncopied, 0));
         assert!(uncopied >= 100);
+    }
+
+    #[test]
+    fn the_last_copy_makes_the_file_whole_while_connections_are_open() {
+        let (directory, mut connection, _copy) = database();
+        add_pages(&mut connection, 100);
+        let path = directory.path().join("a.db");
+        assert!(copy_everything(&path).unwrap());
+        assert_eq!(std::fs::metadata(directory.path().join("a.db-wal")).unwrap().len(), 0);
+        let alone = directory.path().join("b.db");
+        std::fs::copy(&path, &alone).unwrap();
+        let count = |row: &rusqlite::Row<'_>| row.get(0);
+        let pages: u32 = Connection::open(alone).unwrap().query_row("SELECT count(*) FROM pages", [], count).unwrap();
+        assert_eq!(pages, 100);
+        assert!(copy_everything(&directory.path().join("nothing.db")).is_err());
     }
 
     #[test]

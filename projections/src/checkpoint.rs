@@ -20,7 +20,7 @@ pub struct Model {
     pub position: i64,
     /// How many events it consumed.
     pub events: i64,
-    /// Rolling digest of what it consumed, see [`Tally`].
+    /// Rolling digest of the positions and ids of what it consumed, see [`Tally`].
     pub digest: String,
     /// How often the table was put in place of another: whoever keeps rows in memory knows by it that they are of old.
     pub generation: i64,
@@ -32,7 +32,7 @@ pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
 /// What a projection has consumed: count and rolling SHA-256 over (previous digest, position, event id), so that "no
-/// event was skipped" can be checked against the log by anybody.
+/// event was skipped" can be checked against the log by anybody. What is in the events is not part of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
     pub events: u64,

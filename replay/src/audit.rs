@@ -13,6 +13,7 @@ pub use crate::continuity::{Check, Finding};
 use crate::continuity::Continuity;
 use crate::error::ReplayError;
 use crate::progress::Progress;
+use crate::redemptions::Redemptions;
 
 /// Findings that are reported one by one; of more, only the number.
 const FINDINGS_MAX: usize = 1_000;
@@ -29,7 +30,7 @@ pub struct Audit {
     pub streams: u64,
     /// Kept commands.
     pub commands: u64,
-    /// Rolling digest of all events.
+    /// Rolling digest of the positions and ids of all events: it tells which there are, not what is in them.
     pub digest: String,
     pub checks: Vec<CheckOutcome>,
     /// At most a thousand.
@@ -91,12 +92,14 @@ struct Counted {
 pub async fn audit(log: &Arc<dyn Log>, models: &ReadModels, progress: &dyn Progress) -> Result<Audit, ReplayError> {
     let mut counted = counted(models).await?;
     let head = log.head().await?;
-    let (mut continuity, mut findings) = (Continuity::default(), Findings::default());
+    let (mut continuity, mut redemptions) = (Continuity::default(), Redemptions::default());
+    let mut findings = Findings::default();
     let mut whole = Checkpoint::default();
     let mut pages = ReadAhead::new(log, 0, head, &[]);
     while let Some(page) = pages.next().await? {
         for event in &page.events {
             continuity.check(event).into_iter().for_each(|finding| findings.add(finding));
+            redemptions.check(event).into_iter().for_each(|finding| findings.add(finding));
             whole.tally.add(event);
             counted.iter_mut().for_each(|counted| counted.add(event));
         }

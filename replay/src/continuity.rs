@@ -30,6 +30,8 @@ pub enum Check {
     Payloads,
     /// Each entry of a balance is the sum of the entries up to it.
     Balances,
+    /// Each redemption is credited at most once, with as much as was redeemed.
+    Redemptions,
     /// The events of each kept command exist.
     Commands,
     /// Each read model has consumed what the log holds for it, no more and no less.
@@ -38,7 +40,7 @@ pub enum Check {
 
 impl Check {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Positions,
         Self::Times,
         Self::Sequences,
@@ -46,6 +48,7 @@ impl Check {
         Self::Ids,
         Self::Payloads,
         Self::Balances,
+        Self::Redemptions,
         Self::Commands,
         Self::Projections,
     ];

@@ -20,6 +20,11 @@ pub enum ReplayError {
     UnknownProjection { name: String, known: String },
     #[error("there is no sort of aggregate {name}; there are: {known}")]
     UnknownAggregate { name: String, known: String },
+    #[error("there is no event {name}; there are: {known}")]
+    UnknownEvent { name: String, known: String },
+    /// Secrets, kept commands and readers are for another installation, which takes no table.
+    #[error("--full is for ndjson: a table cannot be imported")]
+    FullTable,
     /// Somebody else does the same at the moment.
     #[error("another {0} is under way")]
     Busy(&'static str),
@@ -29,8 +34,14 @@ pub enum ReplayError {
     /// Writing what was asked for.
     #[error("the output cannot be written: {0}")]
     Output(#[from] std::io::Error),
+    /// Reading what is to be imported.
+    #[error("the file cannot be read: {0}")]
+    Input(std::io::Error),
     #[error("line {line}: {reason}")]
     Import { line: u64, reason: String },
+    /// What is to be imported is not what was exported.
+    #[error("the file was cut off or changed since it was exported: {0}")]
+    NotWhole(String),
 }
 
 impl From<csv::Error> for ReplayError {

@@ -5,7 +5,8 @@ use domain::log::{Log, LogError, PAGE_EVENTS_MAX};
 use domain::metadata::TenantId;
 use serde::Deserialize;
 
-use crate::aggregates::AGGREGATES;
+use crate::aggregates::{AGGREGATES, AggregateType};
+use crate::error::ReplayError;
 
 /// How many positions one page looks through: filters that let little through give short pages, not slow ones.
 const POSITIONS_MAX: u64 = 200_000;
@@ -57,6 +58,20 @@ impl EventFilter {
         let known = AGGREGATES.iter().find(|aggregate| Some(aggregate.name) == wanted);
         known.map(|aggregate| aggregate.name).into_iter().collect()
     }
+}
+
+/// Makes sure that there are events called `event_type`, or a sort of aggregate.
+///
+/// # Errors
+/// [`ReplayError::UnknownAggregate`] or [`ReplayError::UnknownEvent`], with what there is.
+pub fn known_event(event_type: &str) -> Result<(), ReplayError> {
+    let sort = event_type.split('.').next().unwrap_or_default();
+    let aggregate = AggregateType::named(sort)?;
+    if event_type == aggregate.name || aggregate.events.iter().any(|(name, _)| *name == event_type) {
+        return Ok(());
+    }
+    let known = aggregate.events.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    Err(ReplayError::UnknownEvent { name: event_type.to_owned(), known })
 }
 
 fn is_of_type(event_type: &str, wanted: &str) -> bool {

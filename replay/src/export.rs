@@ -12,9 +12,10 @@ use projections::checkpoint::Tally;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::end_record::{EndRecord, LinesHash};
 use crate::error::ReplayError;
 use crate::event::EventView;
-use crate::events::EventFilter;
+use crate::events::{EventFilter, known_event};
 use crate::moment::Moment;
 use crate::progress::Progress;
 
@@ -59,8 +60,8 @@ pub struct Wanted {
     pub to: Option<Moment>,
     /// An event's name, or what it begins with up to a dot.
     pub event_type: Option<String>,
-    /// With secrets, and (of a history from its beginning, as NDJSON) with kept commands and the positions of readers:
-    /// what another installation needs to go on from there.
+    /// With secrets, and (of a history from its beginning) with kept commands, the positions of readers and an end
+    /// record: what another installation needs to go on from there. As NDJSON only.
     pub full: bool,
 }
 
@@ -71,11 +72,16 @@ pub struct Exported {
     /// Position of the first event; 0 when there is none.
     pub first: u64,
     pub last: u64,
-    /// Rolling digest of the events.
+    /// Rolling digest of the positions and ids of the events: it tells which events there are, not what is in them.
     pub digest: String,
+    /// Of a full export of a history from its beginning: SHA-256 of all its lines but the last one, which holds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
     /// Events of which something was blanked.
     pub redacted: u64,
     pub commands: u64,
+    /// Readers whose positions were exported.
+    pub readers: u64,
 }
 
 /// An event with everything in it, as it stands in the log.
@@ -102,18 +108,21 @@ pub(crate) struct FullEvent {
 pub(crate) enum Beside {
     KeptCommand { tenant: TenantId, key: String, fingerprint: String, first: u64, last: u64, answer: Option<String> },
     Reader { name: String, position: u64 },
+    End(EndRecord),
 }
 
 /// Writes what is `wanted` to `output`.
 ///
 /// # Errors
-/// When the log does not answer, or the output takes no more.
+/// When there is no such event, a full export is asked for as a table, the log does not answer, or the output takes no
+/// more.
 pub async fn export(
     log: &Arc<dyn Log>,
     wanted: &Wanted,
     output: &mut (dyn Write + Send),
     progress: &dyn Progress,
 ) -> Result<Exported, ReplayError> {
+    wanted.check()?;
     let after = match wanted.from {
         Some(moment) => moment.before(log.as_ref()).await?,
         None => 0,
@@ -131,10 +140,20 @@ pub async fn export(
         }
         progress.at("exporting", page.through, through);
     }
-    if wanted.full && wanted.format == Format::Ndjson && after == 0 && wanted.event_type.is_none() {
+    if wanted.full && after == 0 && wanted.event_type.is_none() {
         lines.commands(log.as_ref(), through).await?;
+        lines.end_record()?;
     }
     lines.end()
+}
+
+impl Wanted {
+    fn check(&self) -> Result<(), ReplayError> {
+        if self.full && self.format == Format::Csv {
+            return Err(ReplayError::FullTable);
+        }
+        self.event_type.as_deref().map_or(Ok(()), known_event)
+    }
 }
 
 /// The lines of one export.
@@ -146,14 +165,14 @@ struct Lines<'a> {
 }
 
 enum To<'a> {
-    Ndjson(&'a mut (dyn Write + Send)),
+    Ndjson(JsonLines<'a>),
     Csv(Box<csv::Writer<&'a mut (dyn Write + Send)>>),
 }
 
 impl<'a> Lines<'a> {
     fn begin(wanted: &Wanted, output: &'a mut (dyn Write + Send)) -> Result<Self, ReplayError> {
         let to = match wanted.format {
-            Format::Ndjson => To::Ndjson(output),
+            Format::Ndjson => To::Ndjson(JsonLines { output, line: Vec::new(), hash: LinesHash::default() }),
             Format::Csv => {
                 let mut table = csv::Writer::from_writer(output);
                 table.write_record(COLUMNS)?;
@@ -169,56 +188,75 @@ impl<'a> Lines<'a> {
             self.exported.first = event.position;
         }
         self.exported.last = event.position;
-        match (&mut self.to, self.full) {
-            (To::Ndjson(output), true) => line(output, &full(event)?),
-            (To::Ndjson(output), false) => {
-                let view = EventView::of(event);
-                self.exported.redacted += u64::from(!view.redacted.is_empty());
-                line(output, &view)
-            }
-            (To::Csv(table), full) => {
-                let view = EventView::of(event);
-                let (payload, redacted) = if full {
-                    (event.payload.to_string(), String::new())
-                } else {
-                    self.exported.redacted += u64::from(!view.redacted.is_empty());
-                    (view.payload.to_string(), view.redacted.join(" "))
-                };
-                Ok(table.write_record(record(&view, payload, redacted).map(as_text))?)
-            }
+        if self.full
+            && let To::Ndjson(lines) = &mut self.to
+        {
+            return lines.write(&full(event)?);
+        }
+        let view = EventView::of(event);
+        self.exported.redacted += u64::from(!view.redacted.is_empty());
+        match &mut self.to {
+            To::Ndjson(lines) => lines.write(&view),
+            To::Csv(table) => Ok(table.write_record(record(&view).map(as_text))?),
         }
     }
 
     async fn commands(&mut self, log: &dyn Log, through: u64) -> Result<(), ReplayError> {
-        let To::Ndjson(output) = &mut self.to else { return Ok(()) };
+        let To::Ndjson(lines) = &mut self.to else { return Ok(()) };
         let mut after = None;
         loop {
             let commands = log.commands(after, COMMANDS_PER_PAGE).await?;
             let Some(last) = commands.last() else { break };
             after = Some((last.tenant, last.key.clone()));
             for command in commands.iter().filter(|command| command.kept.last_position <= through) {
-                line(output, &beside(command))?;
+                lines.write(&beside(command))?;
                 self.exported.commands += 1;
             }
         }
         for (name, position) in log.reader_positions().await? {
-            line(output, &Beside::Reader { name, position: position.min(through) })?;
+            lines.write(&Beside::Reader { name, position: position.min(through) })?;
+            self.exported.readers += 1;
         }
         Ok(())
     }
 
+    fn end_record(&mut self) -> Result<(), ReplayError> {
+        let To::Ndjson(lines) = &mut self.to else { return Ok(()) };
+        let sha256 = lines.hash.hex();
+        self.exported.sha256 = Some(sha256.clone());
+        lines.write(&Beside::End(EndRecord {
+            events: self.tally.events,
+            commands: self.exported.commands,
+            readers: self.exported.readers,
+            digest: self.tally.hex(),
+            sha256,
+        }))
+    }
+
     fn end(self) -> Result<Exported, ReplayError> {
         match self.to {
-            To::Ndjson(output) => output.flush()?,
+            To::Ndjson(lines) => lines.output.flush()?,
             To::Csv(mut table) => table.flush()?,
         }
         Ok(Exported { events: self.tally.events, digest: self.tally.hex(), ..self.exported })
     }
 }
 
-fn line(output: &mut (dyn Write + Send), value: &impl Serialize) -> Result<(), ReplayError> {
-    serde_json::to_writer(&mut *output, value).map_err(std::io::Error::from)?;
-    Ok(output.write_all(b"\n")?)
+/// JSON objects, one a line.
+struct JsonLines<'a> {
+    output: &'a mut (dyn Write + Send),
+    line: Vec<u8>,
+    hash: LinesHash,
+}
+
+impl JsonLines<'_> {
+    fn write(&mut self, value: &impl Serialize) -> Result<(), ReplayError> {
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, value).map_err(std::io::Error::from)?;
+        self.line.push(b'\n');
+        self.hash.add(&self.line);
+        Ok(self.output.write_all(&self.line)?)
+    }
 }
 
 fn full(event: &Recorded) -> Result<FullEvent, ReplayError> {
@@ -259,7 +297,7 @@ fn beside(CommandUnderKey { tenant, key, kept }: &CommandUnderKey) -> Beside {
     }
 }
 
-fn record(view: &EventView, payload: String, redacted: String) -> [String; COLUMNS.len()] {
+fn record(view: &EventView) -> [String; COLUMNS.len()] {
     let about = |name: &str| view.about(name).to_owned();
     [
         view.position.to_string(),
@@ -278,8 +316,8 @@ fn record(view: &EventView, payload: String, redacted: String) -> [String; COLUM
         about("correlation_id"),
         about("causation_id"),
         about("remote_addr"),
-        payload,
-        redacted,
+        view.payload.to_string(),
+        view.redacted.join(" "),
     ]
 }
 

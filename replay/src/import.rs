@@ -11,6 +11,7 @@ use projections::checkpoint::Tally;
 use serde::Serialize;
 
 use crate::continuity::Continuity;
+use crate::end_record::{EndRecord, LinesHash};
 use crate::error::ReplayError;
 use crate::export::{Beside, FullEvent};
 use crate::progress::Progress;
@@ -22,12 +23,17 @@ const BATCH_BYTES: usize = 32 * 1024 * 1024;
 /// Longest line: an event of the largest size, escaped, and what surrounds it.
 const LINE_BYTES_MAX: u64 = 8 * EVENT_BYTES_MAX as u64;
 
+/// How lines begin that are no events.
+const BESIDE: [&str; 3] = ["{\"kept_command\"", "{\"reader\"", "{\"end\""];
+
 /// What was imported.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Imported {
     pub events: u64,
-    /// Rolling digest of the events: that of the export.
+    /// Rolling digest of the positions and ids of the events.
     pub digest: String,
+    /// Of all lines but the end record, which says the same.
+    pub sha256: String,
     pub commands: u64,
     pub readers: u64,
 }
@@ -35,7 +41,8 @@ pub struct Imported {
 /// Fills a log from the lines of `input`, which has `bytes` bytes. Positions, ids, times and metadata stay as they are.
 ///
 /// # Errors
-/// [`ReplayError::Import`] with the first line that does not belong into a log: then nothing is imported.
+/// [`ReplayError::Import`] with the first line that does not belong into a log, or [`ReplayError::NotWhole`] when the
+/// lines are not all that were exported: then nothing is imported.
 pub async fn import(
     restore: Box<dyn Restore>,
     mut input: impl BufRead + Send,
@@ -46,10 +53,12 @@ pub async fn import(
     let (mut line, mut number, mut done) = (Vec::new(), 0, 0);
     loop {
         line.clear();
-        let read = std::io::Read::take(&mut input, LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
+        let read = std::io::Read::take(&mut input, LINE_BYTES_MAX).read_until(b'\n', &mut line);
+        let read = read.map_err(ReplayError::Input)?;
         if read == 0 {
             break;
         }
+        import.takes_more()?;
         number += 1;
         done += read as u64;
         let at = |reason: String| ReplayError::Import { line: number, reason };
@@ -57,6 +66,9 @@ pub async fn import(
         if !text.is_empty() {
             import.take(text).map_err(at)?;
             import.weight += text.len();
+        }
+        if import.end.is_none() {
+            import.lines.add(&line);
         }
         if import.is_heavy() {
             import.hand_over().await?;
@@ -76,6 +88,8 @@ struct Import {
     readers: BTreeMap<String, u64>,
     head: u64,
     tally: Tally,
+    lines: LinesHash,
+    end: Option<EndRecord>,
     imported: Imported,
 }
 
@@ -90,15 +104,17 @@ impl Import {
             readers: BTreeMap::new(),
             head: 0,
             tally: Tally::default(),
+            lines: LinesHash::default(),
+            end: None,
             imported: Imported::default(),
         }
     }
 
     fn take(&mut self, line: &str) -> Result<(), String> {
-        if line.starts_with("{\"kept_command\"") || line.starts_with("{\"reader\"") {
-            return self.take_beside(serde_json::from_str(line).map_err(|error| error.to_string())?);
+        if BESIDE.iter().any(|begin| line.starts_with(begin)) {
+            return self.take_beside(serde_json::from_str(line).map_err(|error| unreadable(&error))?);
         }
-        let event: FullEvent = serde_json::from_str(line).map_err(|error| error.to_string())?;
+        let event: FullEvent = serde_json::from_str(line).map_err(|error| unreadable(&error))?;
         if !event.redacted.is_empty() {
             let fields = event.redacted.join(", ");
             return Err(format!("the event was exported without its secrets ({fields}): export with --full"));
@@ -133,8 +149,15 @@ impl Import {
                 }
                 self.readers.insert(name, position);
             }
+            Beside::End(end) => self.end = Some(end),
         }
         Ok(())
+    }
+
+    /// Nothing comes after the end record.
+    fn takes_more(&self) -> Result<(), ReplayError> {
+        let more = || ReplayError::NotWhole("there are lines after its end record".to_owned());
+        self.end.as_ref().map_or(Ok(()), |_| Err(more()))
     }
 
     fn is_heavy(&self) -> bool {
@@ -157,13 +180,36 @@ impl Import {
 
     async fn finish(mut self) -> Result<Imported, ReplayError> {
         self.hand_over().await?;
+        self.check_end()?;
         for (reader, position) in std::mem::take(&mut self.readers) {
             self.restore.reader_position(reader, position).await?;
             self.imported.readers += 1;
         }
         self.restore.commit().await?;
-        Ok(Imported { digest: self.tally.hex(), ..self.imported })
+        Ok(Imported { digest: self.tally.hex(), sha256: self.lines.hex(), ..self.imported })
     }
+
+    /// Makes sure that all that was exported has come, as it was. To be called when everything is handed over.
+    fn check_end(&self) -> Result<(), ReplayError> {
+        let Some(end) = &self.end else {
+            return Err(ReplayError::NotWhole(
+                "its last line is no end record, as `export --full` writes it".to_owned(),
+            ));
+        };
+        let found = EndRecord {
+            events: self.imported.events,
+            commands: self.imported.commands,
+            readers: self.readers.len() as u64,
+            digest: self.tally.hex(),
+            sha256: self.lines.hex(),
+        };
+        end.contradiction(&found).map_or(Ok(()), |contradiction| Err(ReplayError::NotWhole(contradiction)))
+    }
+}
+
+/// Why a line is no JSON of ours.
+fn unreadable(error: &serde_json::Error) -> String {
+    if error.is_eof() { format!("the file was cut off or changed here: {error}") } else { error.to_string() }
 }
 
 fn recorded(event: FullEvent) -> Result<Recorded, String> {

@@ -5,6 +5,7 @@ pub mod aggregates;
 pub mod audit;
 mod continuity;
 pub mod diff;
+mod end_record;
 mod error;
 mod event;
 pub mod events;
@@ -14,6 +15,7 @@ pub mod list;
 mod moment;
 mod progress;
 pub mod rebuild;
+mod redemptions;
 pub mod show;
 pub mod verify;
 

@@ -24,6 +24,15 @@ impl std::str::FromStr for Moment {
     }
 }
 
+impl std::fmt::Display for Moment {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Position(position) => write!(out, "position {position}"),
+            Self::Time(time) => write!(out, "{}", time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)),
+        }
+    }
+}
+
 impl Moment {
     /// The last position that belongs to this moment, where a part of the log up to this moment ends.
     ///

@@ -19,7 +19,7 @@ pub struct Rebuilt {
     pub position: u64,
     /// Events it consumed.
     pub events: u64,
-    /// Rolling digest of them.
+    /// Rolling digest of their positions and ids.
     pub digest: String,
     pub rows: u64,
 }

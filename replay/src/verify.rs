@@ -31,7 +31,7 @@ pub struct Verified {
     pub position: u64,
     /// Events that the live table says it consumed.
     pub events: u64,
-    /// Rolling digest of what the live table says it consumed.
+    /// Rolling digest of the positions and ids of the events that the live table says it consumed.
     pub digest: String,
     /// Live rows that were compared.
     pub rows: u64,

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails, and says where")]
 
 mod backlog;
+mod backup;
 mod bad_input;
 mod battery_readings;
 mod bitrun;
@@ -22,6 +23,7 @@ mod platform;
 mod projecting;
 mod replay;
 mod routes;
+mod settings;
 mod strangers;
 mod tidy;
 mod tree;

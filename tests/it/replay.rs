@@ -2,10 +2,12 @@
 
 mod audit;
 mod command_line;
+mod complaints;
 mod many_rows;
 mod moments;
 mod rebuild;
 mod registry;
+mod terminal;
 mod transfer;
 mod verify;
 

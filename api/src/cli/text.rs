@@ -1,5 +1,6 @@
-//! Reports as people read them.
+//! Reports as people read them. Each line goes through [`line`], so that no value can act on somebody's terminal.
 
+use std::fmt::Display;
 use std::io::{Result, Write};
 use std::path::Path;
 
@@ -15,9 +16,32 @@ use serde_json::Value;
 
 type Out<'a> = &'a mut (dyn Write + Send);
 
+/// Writes `text` as one line, whatever is in it.
+fn line(out: Out<'_>, text: impl Display) -> Result<()> {
+    writeln!(out, "{}", visible(&text.to_string()))
+}
+
+/// The text with all control characters escaped: values come from outside.
+pub(super) fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() || turns(character) {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// Whether it writes text from right to left, or breaks a line though it is no control character.
+fn turns(character: char) -> bool {
+    matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 pub(super) fn rebuilt(rebuilt: &Vec<Rebuilt>, out: Out<'_>) -> Result<()> {
     for Rebuilt { projection, position, events, rows, .. } in rebuilt {
-        writeln!(out, "{projection}: {rows} rows from {events} events, through position {position}")?;
+        line(out, format_args!("{projection}: {rows} rows from {events} events, through position {position}"))?;
     }
     Ok(())
 }
@@ -26,43 +50,49 @@ pub(super) fn verification(verification: &Verification, out: Out<'_>) -> Result<
     for verified in &verification.projections {
         let name = &verified.projection;
         let word = if verified.is_equal() { "equal" } else { "DIFFERENT" };
-        writeln!(out, "{name}: {word}; {} rows, through position {}", verified.rows, verified.position)?;
+        line(out, format_args!("{name}: {word}; {} rows, through position {}", verified.rows, verified.position))?;
         for FieldFound { field, live, rebuilt } in &verified.checkpoint {
-            writeln!(
+            line(
                 out,
-                "  {name}, checkpoint, {field}: live {}, rebuilt {}",
-                shown(live.as_ref()),
-                shown(rebuilt.as_ref())
+                format_args!(
+                    "  {name}, checkpoint, {field}: live {}, rebuilt {}",
+                    shown(live.as_ref()),
+                    shown(rebuilt.as_ref())
+                ),
             )?;
         }
         for row in &verified.differences {
             row_found(name, row, out)?;
         }
         if verified.more {
-            writeln!(out, "  {name}: and more")?;
+            line(out, format_args!("  {name}: and more"))?;
         }
     }
     // Not a difference: a server that runs is about to fold them. It says so itself when it cannot.
     let behind = verification.projections.iter().filter(|verified| verified.position < verification.head).count();
     if behind > 0 {
         let head = verification.head;
-        writeln!(out, "{behind} read models have not come to the end of the log yet, which is position {head}.")?;
+        let sentence = format_args!("{behind} read models have not come to the end of the log yet, position {head}.");
+        line(out, sentence)?;
     }
-    writeln!(out, "{}", if verification.equal { "Everything is what the log says." } else { "There are differences." })
+    let outcome = if verification.equal { "Everything is what the log says." } else { "There are differences." };
+    line(out, format_args!("{outcome}"))
 }
 
 fn row_found(projection: &str, RowFound { row, finding, fields }: &RowFound, out: Out<'_>) -> Result<()> {
     match finding {
         Finding::Differs => {}
-        Finding::Missing => writeln!(out, "  {projection}, row {row}: missing in the live table")?,
-        Finding::Surplus => writeln!(out, "  {projection}, row {row}: only in the live table")?,
+        Finding::Missing => line(out, format_args!("  {projection}, row {row}: missing in the live table"))?,
+        Finding::Surplus => line(out, format_args!("  {projection}, row {row}: only in the live table"))?,
     }
     for FieldFound { field, live, rebuilt } in fields {
-        writeln!(
+        line(
             out,
-            "  {projection}, row {row}, {field}: live {}, rebuilt {}",
-            shown(live.as_ref()),
-            shown(rebuilt.as_ref())
+            format_args!(
+                "  {projection}, row {row}, {field}: live {}, rebuilt {}",
+                shown(live.as_ref()),
+                shown(rebuilt.as_ref())
+            ),
         )?;
     }
     Ok(())
@@ -74,22 +104,25 @@ fn shown(value: Option<&String>) -> &str {
 
 pub(super) fn history(history: &History, out: Out<'_>) -> Result<()> {
     let History { aggregate_type, aggregate_id, tenant, version, position, state, events } = history;
-    writeln!(out, "{aggregate_type}/{aggregate_id} of tenant {tenant}")?;
-    writeln!(out, "version {version}, at position {position}")?;
-    writeln!(out, "{state:#}")?;
+    line(out, format_args!("{aggregate_type}/{aggregate_id} of tenant {tenant}"))?;
+    line(out, format_args!("version {version}, at position {position}"))?;
+    // JSON breaks lines between values only.
+    for part in format!("{state:#}").lines() {
+        line(out, part)?;
+    }
     for event in events {
         let time = event.recorded_at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
-        writeln!(out, "{:>10}  {time}  {}  {}", event.position, event.about("actor"), event.event_type)?;
+        line(out, format_args!("{:>10}  {time}  {}  {}", event.position, event.about("actor"), event.event_type))?;
     }
     Ok(())
 }
 
 pub(super) fn listed(listed: &Listed, out: Out<'_>) -> Result<()> {
     let Listed { projection, position, total, rows } = listed;
-    writeln!(out, "{projection} at position {position}: {} of {total} rows", rows.len())?;
+    line(out, format_args!("{projection} at position {position}: {} of {total} rows", rows.len()))?;
     for row in rows {
         let fields: Vec<String> = row.iter().map(|(column, value)| format!("{column}={}", plain(value))).collect();
-        writeln!(out, "{}", fields.join("  "))?;
+        line(out, fields.join("  "))?;
     }
     Ok(())
 }
@@ -99,7 +132,10 @@ fn plain(value: &Value) -> String {
 }
 
 pub(super) fn diff(diff: &Diff, out: Out<'_>) -> Result<()> {
-    writeln!(out, "from position {} to {}", diff.from, diff.to)?;
+    line(out, format_args!("from position {} to {}", diff.from, diff.to))?;
+    if diff.projections.iter().all(|projection| projection.rows.is_empty()) {
+        return line(out, "Nothing changed.");
+    }
     for projection in &diff.projections {
         let name = &projection.projection;
         for row in &projection.rows {
@@ -108,48 +144,71 @@ pub(super) fn diff(diff: &Diff, out: Out<'_>) -> Result<()> {
                 Change::Removed => "removed",
                 Change::Changed => "changed",
             };
-            writeln!(out, "{name}, row {}: {word}", row.row)?;
+            line(out, format_args!("{name}, row {}: {word}", row.row))?;
             for field in &row.fields {
-                writeln!(
+                line(
                     out,
-                    "  {}: {} -> {}",
-                    field.field,
-                    shown(field.before.as_ref()),
-                    shown(field.after.as_ref())
+                    format_args!(
+                        "  {}: {} -> {}",
+                        field.field,
+                        shown(field.before.as_ref()),
+                        shown(field.after.as_ref())
+                    ),
                 )?;
             }
         }
         if projection.more {
-            writeln!(out, "{name}: and more")?;
+            line(out, format_args!("{name}: and more"))?;
         }
     }
     Ok(())
 }
 
 pub(super) fn exported(exported: &Exported, file: &Path, out: Out<'_>) -> Result<()> {
-    let Exported { events, first, last, digest, redacted, commands } = exported;
-    writeln!(out, "{events} events, from position {first} to {last}, are in {}", file.display())?;
-    writeln!(out, "secrets blanked in {redacted} events; {commands} kept commands; digest {digest}")
+    let Exported { events, first, last, digest, sha256, redacted, commands, readers } = exported;
+    line(out, format_args!("{events} events, from position {first} to {last}, are in {}", file.display()))?;
+    line(out, format_args!("secrets blanked in {redacted} events; {commands} kept commands, {readers} readers"))?;
+    digests(digest, sha256.as_deref(), out)
 }
 
 pub(super) fn imported(imported: &Imported, out: Out<'_>) -> Result<()> {
-    let Imported { events, digest, commands, readers } = imported;
-    writeln!(out, "{events} events, {commands} kept commands and the positions of {readers} readers; digest {digest}")
+    let Imported { events, digest, sha256, commands, readers } = imported;
+    line(out, format_args!("{events} events, {commands} kept commands and the positions of {readers} readers"))?;
+    digests(digest, Some(sha256), out)
+}
+
+/// The first tells which events there are; what is in them and beside them, only the second.
+fn digests(digest: &str, sha256: Option<&str>, out: Out<'_>) -> Result<()> {
+    line(out, format_args!("digest of positions and event ids {digest}"))?;
+    sha256.map_or(Ok(()), |sha256| line(out, format_args!("SHA-256 of all lines but the last {sha256}")))
 }
 
 pub(super) fn audit(audit: &Audit, out: Out<'_>) -> Result<()> {
     let Audit { sound, head, events, streams, commands, digest, .. } = audit;
-    writeln!(out, "{events} events in {streams} streams, {commands} kept commands, through position {head}")?;
-    writeln!(out, "digest {digest}")?;
+    line(out, format_args!("{events} events in {streams} streams, {commands} kept commands, through position {head}"))?;
+    digests(digest, None, out)?;
     for outcome in &audit.checks {
         let name = serde_json::to_value(outcome.check).unwrap_or_default();
         let word = if outcome.findings == 0 { "sound".to_owned() } else { format!("{} FINDINGS", outcome.findings) };
-        writeln!(out, "{:<12} {word}", plain(&name))?;
+        line(out, format_args!("{:<12} {word}", plain(&name)))?;
     }
     for finding in &audit.findings {
         let place = finding.position.map_or_else(String::new, |position| format!(" at position {position}"));
         let check = serde_json::to_value(finding.check).unwrap_or_default();
-        writeln!(out, "{}{place}: {}", plain(&check), finding.what)?;
+        line(out, format_args!("{}{place}: {}", plain(&check), finding.what))?;
     }
-    writeln!(out, "{}", if *sound { "The log is sound." } else { "The log is NOT sound." })
+    line(out, format_args!("{}", if *sound { "The log is sound." } else { "The log is NOT sound." }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_one_line_that_moves_nothing() {
+        let mut out = Vec::new();
+        line(&mut out, "Zoë said \"hi\"\n\u{1b}[2J\r\t\u{9b}\u{7f}\u{202e}\u{2028} 你好").unwrap();
+        let shown = "Zoë said \"hi\"\\n\\u{1b}[2J\\r\\t\\u{9b}\\u{7f}\\u{202e}\\u{2028} 你好\n";
+        assert_eq!(String::from_utf8(out).unwrap(), shown);
+    }
 }

@@ -24,6 +24,10 @@ impl Default for AlertSettings {
 }
 
 impl AlertSettings {
+    pub(super) fn wrong(&self) -> Option<(&'static str, &'static str)> {
+        (self.check_every_ms == 0).then_some(("check_every_ms", "must be at least 1"))
+    }
+
     /// Pause between two looks for silent devices.
     pub fn check_every(&self) -> Duration {
         Duration::from_millis(self.check_every_ms)

@@ -58,11 +58,11 @@ impl BatterySettings {
         }
         let mqtt = self.mqtt.as_ref()?;
         if mqtt.address().is_none() {
-            Some(("mqtt__broker", "must be a host and a port, such as 127.0.0.1:1883"))
+            Some(("mqtt.broker", "must be a host and a port, such as 127.0.0.1:1883"))
         } else if mqtt.username.is_some() != mqtt.password.is_some() {
-            Some(("mqtt__username", "and password go together"))
+            Some(("mqtt.username", "and password go together"))
         } else if mqtt.client_id.is_empty() || mqtt.client_id.len() > 64 || mqtt.client_id.starts_with(' ') {
-            Some(("mqtt__client_id", "must have 1 to 64 characters"))
+            Some(("mqtt.client_id", "must have 1 to 64 characters"))
         } else {
             None
         }

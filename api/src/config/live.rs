@@ -33,6 +33,22 @@ impl Default for LiveSettings {
 }
 
 impl LiveSettings {
+    pub(super) fn wrong(&self) -> Option<(&'static str, &'static str)> {
+        if self.connections_max == 0 {
+            Some(("connections_max", "must be at least 1"))
+        } else if self.connections_per_caller_max == 0 {
+            Some(("connections_per_caller_max", "must be at least 1"))
+        } else if self.auth_timeout_ms == 0 {
+            Some(("auth_timeout_ms", "must be at least 1"))
+        } else if self.heartbeat_ms == 0 {
+            Some(("heartbeat_ms", "must be at least 1"))
+        } else if self.silence_max_ms <= self.heartbeat_ms {
+            Some(("silence_max_ms", "must be above heartbeat_ms"))
+        } else {
+            None
+        }
+    }
+
     /// Time to show who one is.
     pub fn auth_timeout(&self) -> Duration {
         Duration::from_millis(self.auth_timeout_ms)
@@ -40,7 +56,7 @@ impl LiveSettings {
 
     /// Pause between two signs of life.
     pub fn heartbeat(&self) -> Duration {
-        Duration::from_millis(self.heartbeat_ms.max(1))
+        Duration::from_millis(self.heartbeat_ms)
     }
 
     /// Silence after which a connection is given up.

@@ -6,6 +6,9 @@ use std::time::Duration;
 use commands::gateways::mail::{MailLimits, MailServer, SmtpServer};
 use serde::{Deserialize, Serialize};
 
+/// Stands for a server where only the address is looked at.
+const ANY_SERVER: &str = "smtp://localhost";
+
 /// The section `[mail]`.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -38,11 +41,12 @@ impl MailSettings {
     }
 
     pub(super) fn wrong(&self) -> Option<(&'static str, &'static str)> {
+        // It is asked for without a server too: who names one later should not find it wrong then.
+        if SmtpServer::new(ANY_SERVER, &self.from).is_err() {
+            return Some(("from", "must be an e-mail address, such as Corelog <corelog@example.com>"));
+        }
         if self.server().is_err() {
-            return Some((
-                "smtp_url",
-                "must be like smtp://user:password@host:587?tls=required, with an address in from",
-            ));
+            return Some(("smtp_url", "must be like smtp://user:password@host:587?tls=required"));
         }
         (self.tries_max == 0).then_some(("tries_max", "must be at least 1"))
     }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use replay::aggregates::AggregateType;
-use replay::events::{EventFilter, page};
+use replay::events::{EventFilter, known_event, page};
 use replay::{EventView, Moment};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -149,14 +149,8 @@ pub(super) fn limit(limit: Option<usize>) -> Result<usize, ApiError> {
 }
 
 fn known_type(event_type: String) -> Result<String, ApiError> {
-    let sort = event_type.split('.').next().unwrap_or_default();
-    let aggregate = AggregateType::named(sort).map_err(|error| ApiError::field("type", error.to_string()))?;
-    if event_type == aggregate.name || aggregate.events.iter().any(|(name, _)| *name == event_type) {
-        Ok(event_type)
-    } else {
-        let known = aggregate.events.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-        Err(ApiError::field("type", format!("there is no event {event_type}; there are: {known}")))
-    }
+    known_event(&event_type).map_err(|error| ApiError::field("type", error.to_string()))?;
+    Ok(event_type)
 }
 
 fn stream(text: &str) -> Result<(String, String), ApiError> {

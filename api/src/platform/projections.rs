@@ -47,7 +47,7 @@ struct ProjectionOut {
     lag: u64,
     /// Events consumed.
     events: u64,
-    /// Rolling SHA-256 of what was consumed.
+    /// Rolling SHA-256 of the positions and ids of the events consumed.
     digest: String,
     /// Why it stopped, when it did.
     halted: Option<String>,

@@ -33,7 +33,7 @@ struct RebuildOut {
     position: u64,
     /// Events that it consumed.
     events: u64,
-    /// Rolling SHA-256 of them.
+    /// Rolling SHA-256 of their positions and ids.
     digest: String,
     rows: u64,
     /// True when nothing was put in place.

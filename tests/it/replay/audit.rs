@@ -111,3 +111,29 @@ async fn forged_events_are_found() {
         assert!(expected.iter().all(|check| found.contains(check)), "{sql}: {found:?}");
     }
 }
+
+#[tokio::test]
+async fn money_that_is_not_that_of_one_redemption_is_found() {
+    let credit = "WHERE event_type = 'balance.credited' AND sequence = 2";
+    let forgeries = [
+        // The first redemption is credited twice.
+        format!(
+            "UPDATE events SET payload = json_set(payload, '$.credited.redemption_id', (SELECT \
+             json_extract(payload, '$.credited.redemption_id') FROM events \
+             WHERE event_type = 'balance.credited' AND sequence = 1)) {credit}"
+        ),
+        // More is credited than was redeemed; the entries still sum.
+        format!(
+            "UPDATE events SET payload = \
+             json_set(payload, '$.credited.amount', '11', '$.credited.balance_after', '21') {credit}"
+        ),
+        // Nobody redeemed it.
+        format!(
+            "UPDATE events SET payload = json_set(payload, '$.credited.redemption_id', \
+             '00000000-0000-0000-0000-000000000001') {credit}"
+        ),
+    ];
+    for sql in forgeries {
+        assert_eq!(after_forging(&sql).await, [Check::Redemptions], "{sql}");
+    }
+}

@@ -6,13 +6,13 @@ use tests::engine::Engine;
 use tests::postgres::Database;
 use tests::program::Installation;
 
-struct Place {
-    installation: Installation,
+pub(super) struct Place {
+    pub(super) installation: Installation,
     data: TempDir,
     _database: Option<Database>,
 }
 
-async fn place(engine: Engine) -> Place {
+pub(super) async fn place(engine: Engine) -> Place {
     let data = TempDir::new().unwrap();
     let database = match engine {
         Engine::Sqlite => None,
@@ -24,7 +24,7 @@ async fn place(engine: Engine) -> Place {
 
 impl Place {
     #[track_caller]
-    fn run(&self, arguments: &[&str], code: i32) -> String {
+    pub(super) fn run(&self, arguments: &[&str], code: i32) -> String {
         let (status, text) = self.installation.run(arguments);
         assert_eq!(status.code(), Some(code), "corelog {}: {text}", arguments.join(" "));
         text
@@ -105,6 +105,9 @@ async fn a_history_is_moved_by_the_command_line() {
 
     let target = self::place(Engine::Sqlite).await;
     assert!(target.run(&["import", "history", &redacted], 2).contains("export with --full"));
+    let cut_off = file("cut-off.ndjson");
+    std::fs::write(&cut_off, read(&full).split_inclusive('\n').take(3).collect::<String>()).unwrap();
+    assert!(target.run(&["import", "history", &cut_off], 2).contains("cut off or changed"));
     assert!(target.run(&["import", "history", &full], 0).contains("events"));
     assert!(target.run(&["import", "history", &full], 2).contains("not empty"));
     assert_eq!(target.run(&["export", "--full"], 0), read(&full));
@@ -112,16 +115,4 @@ async fn a_history_is_moved_by_the_command_line() {
     let program = target.installation.serve();
     // Passwords came along.
     program.admin().await;
-}
-
-#[tokio::test]
-async fn what_cannot_be_done_is_said() {
-    let place = place(Engine::Sqlite).await;
-    assert!(place.run(&["replay", "verify"], 2).contains("there is no log at"));
-    drop(place.installation.serve());
-    assert!(place.run(&["replay", "show", "user"], 2).contains("<aggregate_type>/<id>"));
-    assert!(place.run(&["replay", "show", "user/nobody"], 2).contains("there is no user/nobody"));
-    assert!(place.run(&["replay", "show", "usher/x"], 2).contains("there is no sort of aggregate usher"));
-    assert!(place.run(&["replay", "rebuild", "--projection", "x"], 2).contains("there is no projection x"));
-    assert!(place.run(&["replay", "list", "balances", "--at", "soon"], 2).contains("must be a position or a time"));
 }

@@ -134,6 +134,41 @@ async fn what_does_not_belong_into_a_log_is_refused_whole() {
 }
 
 #[tokio::test]
+async fn a_file_that_was_cut_off_or_changed_is_refused_whole() {
+    let server = with_a_history(Engine::Sqlite).await;
+    let (text, _) = exported(&server.log, &everything(Format::Ndjson, true)).await;
+    let lines: Vec<&str> = text.lines().collect();
+    let of = |lines: &[&str]| lines.join("\n") + "\n";
+    let without = |kind: &str| {
+        let at = lines.iter().position(|line| line.starts_with(kind)).unwrap();
+        of(&[&lines[..at], &lines[at + 1..]].concat())
+    };
+    let events = lines.iter().filter(|line| line.starts_with("{\"position\"")).count();
+    let wrong = [
+        String::new(),
+        of(&lines[..events]),
+        of(&lines[..events - 1]),
+        of(&lines[..lines.len() - 1]),
+        text[..text.len() - 9].to_owned(),
+        format!("{}\n", &lines[0][..lines[0].len() - 9]),
+        format!("{text}{}\n", lines[events]),
+        format!("{text}\n"),
+        without("{\"kept_command\""),
+        without("{\"reader\""),
+        text.replacen("\"max_uses\":1", "\"max_uses\":2", 1),
+        text.replacen("\"end\":{\"events\":", "\"end\":{\"events\":1", 1),
+    ];
+    for (number, text) in wrong.iter().enumerate() {
+        let target = empty(Engine::Sqlite).await;
+        let Err(error) = imported(&target.config, text).await else { panic!("{number} is not refused") };
+        assert!(error.to_string().contains("cut off or changed"), "{number}: {error}");
+        let storage = Storage::history(&target.config).await.unwrap();
+        assert_eq!(storage.log.head().await.unwrap(), 0);
+        assert!(storage.log.commands(None, 10).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
 async fn parts_are_exported_by_moment_and_type() {
     let server = with_a_history(Engine::Sqlite).await;
     let all = everything(Format::Ndjson, false);
