@@ -77,7 +77,7 @@ async fn handle(
     }
     context.if_match = if_match(request.headers())?;
     app.limits.check(&context, request.method(), request.uri().path())?;
-    context.dry_run = context.surface == Surface::Platform && dry_run(&request)?;
+    context.dry_run = dry_run(&request, context.surface)?;
     if let Some(position) = min_position(request.headers())? {
         app.readers.projected(position).await?;
     }
@@ -127,11 +127,11 @@ async fn answer_once(
     if done { keep_answer(app, &key, &context, response).await } else { Ok(response) }
 }
 
-/// Whatever somebody shows who is not signed in, hashed: the key of a device, or cookies, of which one may renew an
+/// Whatever somebody shows who is not signed in, hashed: the key of a device, and cookies, of which one may renew an
 /// entrance.
 fn stranger(server: &Server, headers: &HeaderMap) -> Option<String> {
-    let cookies = || headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    let shown: Vec<&[u8]> = device_caller::shown(headers).map_or_else(cookies, |shown| vec![shown.as_bytes()]);
+    let cookies = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
+    let shown: Vec<&[u8]> = device_caller::shown(headers).map(str::as_bytes).into_iter().chain(cookies).collect();
     let hash = server.secrets.fingerprint("idempotency-device", &shown);
     (!shown.is_empty()).then(|| data_encoding::HEXLOWER.encode(&hash[..16]))
 }
@@ -208,12 +208,16 @@ fn idempotency_key(request: &Request) -> Result<Option<String>, ApiError> {
     }
 }
 
-/// Whether only to say what would be done.
-fn dry_run(request: &Request) -> Result<bool, ApiError> {
+/// Whether the command is only rehearsed. Where nothing can be rehearsed, whoever asks for it must not be served for real.
+fn dry_run(request: &Request, surface: Surface) -> Result<bool, ApiError> {
     let query = form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
-    let asked = query.filter(|(name, _)| name == "dry_run").last();
-    let asked = asked.map(|(_, value)| value.parse()).transpose();
-    asked.map(Option::unwrap_or_default).map_err(|_| ApiError::field("dry_run", "must be true or false"))
+    let asked = query.filter(|(name, _)| name == "dry_run").last().map(|(_, value)| value);
+    if surface == Surface::Platform {
+        let asked = asked.map(|asked| asked.parse()).transpose();
+        return asked.map(Option::unwrap_or_default).map_err(|_| ApiError::field("dry_run", "must be true or false"));
+    }
+    let commands = !request.method().is_safe() && asked.is_some_and(|asked| asked != "false");
+    if commands { Err(ApiError::field("dry_run", "only commands of the platform are rehearsed")) } else { Ok(false) }
 }
 
 fn if_match(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {

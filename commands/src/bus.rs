@@ -145,18 +145,7 @@ impl CommandBus {
         context: &CommandContext,
     ) -> Result<Option<Receipt<A>>, CommandError<A::Error>> {
         let mut loaded = self.kept::<A>(id);
-        let unseen = loaded.sequence == 0;
-        if unseen {
-            self.read_on(id, &mut loaded).await?;
-        }
-        let mut decided = Self::decide(&loaded, command.clone(), context, &self.clock);
-        // Another server may have appended since. Only an append finds out: whatever else would be answered is decided
-        // by all that the log has now.
-        let appends = !context.dry_run && decided.as_ref().is_ok_and(|events| !events.is_empty());
-        if !appends && !unseen && self.read_on(id, &mut loaded).await? {
-            decided = Self::decide(&loaded, command, context, &self.clock);
-        }
-        match decided {
+        match self.decided(id, &mut loaded, command, context).await {
             Err(refusal) => {
                 self.cache.put(A::TYPE, id, loaded);
                 // A repeated command may be refused now because it was carried out before.
@@ -172,6 +161,25 @@ impl CommandBus {
             }
             Ok(events) => self.append(id, loaded, events, context).await,
         }
+    }
+
+    /// What `command` would append. Another server may have appended since the aggregate was last seen: an append finds
+    /// out by itself, and whatever else would be answered is decided by all that the log has now.
+    async fn decided<A: Decider>(
+        &self,
+        id: &str,
+        loaded: &mut Loaded<A>,
+        command: A::Command,
+        context: &CommandContext,
+    ) -> Result<Vec<A::Event>, CommandError<A::Error>> {
+        if loaded.sequence > 0 && !context.dry_run {
+            let events = Self::decide(loaded, command.clone(), context, &self.clock);
+            if events.as_ref().is_ok_and(|events| !events.is_empty()) {
+                return events;
+            }
+        }
+        self.read_on(id, loaded).await?;
+        Self::decide(loaded, command, context, &self.clock)
     }
 
     fn decide<A: Decider>(
@@ -239,11 +247,10 @@ impl CommandBus {
         self.cache.take::<A>(A::TYPE, id).unwrap_or_default()
     }
 
-    /// Folds what the log has beyond `loaded`; whether that was anything.
-    async fn read_on<A: Decider>(&self, id: &str, loaded: &mut Loaded<A>) -> Result<bool, LogError> {
+    /// Folds what the log has beyond `loaded`.
+    async fn read_on<A: Decider>(&self, id: &str, loaded: &mut Loaded<A>) -> Result<(), LogError> {
         let recorded = self.log.read_stream(A::TYPE, id, loaded.sequence).await?;
-        fold(loaded, &recorded).map_err(|error| LogError::Damaged(error.to_string()))?;
-        Ok(!recorded.is_empty())
+        fold(loaded, &recorded).map_err(|error| LogError::Damaged(error.to_string()))
     }
 
     async fn repeated(&self, context: &CommandContext) -> Result<Option<KeptCommand>, LogError> {

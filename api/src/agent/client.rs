@@ -183,14 +183,17 @@ impl Client {
             }
             // Too slow, or too many requests: later it may be heard.
             408 | 429 | 500..=599 => Err(ClientError::Unreachable(format!("the server answers {status}"))),
-            // Whoever is in between may refuse in words of its own.
             _ => Err(refused(status, &response.json().await.unwrap_or_default())),
         }
     }
 }
 
+/// A refusal. Whoever stands in between may say that nothing is here, or that nobody may come in: only the server knows.
 fn refused(status: u16, answer: &Value) -> ClientError {
     let code = answer["error_code"].as_str().unwrap_or_default().to_owned();
+    if code.is_empty() && matches!(status, 401 | 404 | 409) {
+        return ClientError::Unreachable(format!("somebody in between answers {status}"));
+    }
     let present_session = answer["details"]["present_session"].as_u64();
     ClientError::Refused { status, code, present_session: present_session.and_then(|session| session.try_into().ok()) }
 }
@@ -241,8 +244,12 @@ mod tests {
         let answer = json!({ "error_code": "LEASE_LOST", "details": { "present_session": 4 } });
         assert_eq!(refused(409, &answer).loss(3), Some(Loss::Place));
         assert_eq!(refused(409, &answer).loss(4), Some(Loss::Session));
-        assert_eq!(refused(409, &Value::Null).loss(3), Some(Loss::Session));
-        assert_eq!(refused(401, &Value::Null).loss(3), Some(Loss::Token));
+        assert_eq!(refused(401, &answer).loss(3), Some(Loss::Token));
+        // A proxy whose server is away.
+        for status in [401, 404, 409] {
+            let elsewhere = refused(status, &Value::Null);
+            assert!(elsewhere.loss(3).is_none() && !elsewhere.is_over());
+        }
         assert_eq!(refused(422, &answer).loss(3), None);
         assert_eq!(ClientError::Unreachable(String::new()).loss(3), None);
     }

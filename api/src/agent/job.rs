@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use domain::compute::task::RESULT_BYTES_MAX;
 use domain::compute::task::work::Work;
+use domain::payload::{self, UnfitPayload};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde_json::{Value, json};
@@ -21,6 +22,7 @@ use super::client::{Client, Leased};
 use super::container::Container;
 use super::output::{self, Output};
 use super::process::Process;
+use crate::extract::json::LEVELS_MAX;
 
 /// Most files that a job may have open.
 pub(super) const OPEN_FILES_MAX: u32 = 4_096;
@@ -194,8 +196,8 @@ async fn watch_over<J: Job>(
     if let (true, Err(why)) = (is_done, &left) {
         output.note(format!("{RESULT} is not used: {why}"));
     }
-    let said = output.rest(client, held, ended).await;
     job.clear().await;
+    let said = output.rest(client, held, ended).await;
     match end {
         None => Outcome::Ended,
         Some(Err(error)) => Outcome::Failed(format!("the job is lost: {error}")),
@@ -222,6 +224,8 @@ enum Unusable {
     TooLarge,
     #[error("it is no JSON: {0}")]
     NoJson(serde_json::Error),
+    #[error("it holds what the server does not take: {0}")]
+    Unfit(#[from] UnfitPayload),
     #[error("it cannot be read: {0}")]
     Unreadable(#[from] io::Error),
 }
@@ -240,6 +244,8 @@ fn left(path: &Path) -> Result<Option<Value>, Unusable> {
     if text.len() > RESULT_BYTES_MAX {
         return Err(Unusable::TooLarge);
     }
+    // Up to two levels come around it on its way.
+    payload::check(&text, LEVELS_MAX - 2)?;
     let value: Value = serde_json::from_slice(&text).map_err(Unusable::NoJson)?;
     // Written by us it may be longer, and the server adds to it.
     if value.to_string().len() < RESULT_BYTES_MAX - 100 { Ok(Some(value)) } else { Err(Unusable::TooLarge) }
@@ -254,6 +260,7 @@ fn failure(how: String, said: &str) -> String {
 #[cfg(test)]
 mod tests {
     use domain::compute::capabilities::Capabilities;
+    use tempfile::TempDir;
 
     use super::super::client::Held;
     use super::*;
@@ -282,6 +289,18 @@ mod tests {
         assert_eq!(command(json!({ "command": ["cat"] })), Err("this server does not run cat".to_owned()));
         let image = json!({ "image": "cuda", "command": ["sh"] });
         assert_eq!(command(image), Err("this server does not run the image cuda".to_owned()));
+    }
+
+    #[test]
+    fn a_result_that_the_server_would_refuse_is_not_sent() {
+        let (directory, nested) = (TempDir::new().unwrap(), |levels| "[".repeat(levels) + &"]".repeat(levels));
+        let path = directory.path().join(RESULT);
+        fs::write(&path, nested(LEVELS_MAX - 2)).unwrap();
+        assert!(left(&path).unwrap().is_some());
+        for unfit in [nested(LEVELS_MAX - 1), r#"{"a":"\u0000"}"#.to_owned()] {
+            fs::write(&path, unfit).unwrap();
+            assert!(matches!(left(&path), Err(Unusable::Unfit(_))));
+        }
     }
 
     #[test]

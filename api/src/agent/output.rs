@@ -13,10 +13,11 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::PAUSE_AFTER_FAULT;
 use super::client::{Client, ClientError, Held, LogLine};
-use super::session::TELL_TRIES;
 
 const TELL_EVERY: Duration = Duration::from_millis(500);
 const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
+/// How long the end of a job may wait for its last lines to be heard: its outcome is worth more than they are.
+const LAST_LINES_MAX: Duration = Duration::from_secs(30);
 const LINE_BYTES_MAX: usize = 8 * 1024;
 /// Most lines of one request, and most bytes of them as JSON: the server takes no more than 1 MB.
 const LINES_AT_ONCE: usize = 500;
@@ -109,20 +110,24 @@ impl Output {
         lock(&self.said).push(LogLine { level: WARNING, message });
     }
 
-    /// Tells the rest, until the server has heard it or `ended`; answers the last that the job said.
+    /// Tells the rest, until the server has heard it, `ended`, or it takes too long; answers the last that the job said.
     pub(super) async fn rest(self, client: &Client, held: Held, mut ended: watch::Receiver<bool>) -> String {
-        let mut tries = TELL_TRIES;
-        loop {
-            match tell_once(&self.said, client, held).await {
-                Left::Nothing => break,
-                Left::More => continue,
-                Left::Unheard => tries -= 1,
+        let telling = async {
+            loop {
+                match tell_once(&self.said, client, held).await {
+                    Left::Nothing => return,
+                    Left::More => {}
+                    Left::Unheard => tokio::time::sleep(PAUSE_AFTER_FAULT).await,
+                }
             }
-            if tries == 0 || *ended.borrow() {
+        };
+        tokio::select! {
+            biased;
+            () = telling => {}
+            _ = ended.wait_for(|ended| *ended) => tracing::warn!(task = %held.task_id, "nobody waits for the last lines"),
+            () = tokio::time::sleep(LAST_LINES_MAX) => {
                 tracing::warn!(task = %held.task_id, "the last lines of a task are lost");
-                break;
             }
-            tokio::select! { _ = ended.wait_for(|ended| *ended) => {}, () = tokio::time::sleep(PAUSE_AFTER_FAULT) => {} }
         }
         std::mem::take(&mut lock(&self.said).tail)
     }

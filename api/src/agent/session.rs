@@ -18,7 +18,7 @@ use super::measure::Meter;
 use super::{PAUSE_AFTER_FAULT, Workshop};
 
 /// How often the outcome of a job, or the last it said, is told again to a server that does not answer.
-pub(super) const TELL_TRIES: u32 = 600;
+const TELL_TRIES: u32 = 600;
 
 /// A job that runs.
 struct Running {

@@ -153,7 +153,10 @@ impl TaskClock {
     async fn lost(&self, bus: &CommandBus, task_id: Uuid, run: &TaskRun) -> Result<Option<&'static str>, String> {
         let id = run.server_id.to_string();
         let server = bus.last_seen::<GpuServer>(&id).await.map_err(|error| error.to_string())?;
-        if !server.is_online(run.session) {
+        // What was last seen may be old, which must not end a run.
+        if !server.is_online(run.session)
+            && !bus.load::<GpuServer>(&id).await.map_err(|error| error.to_string())?.0.is_online(run.session)
+        {
             return Ok(Some("the server was lost"));
         }
         let heard = self.fleet.last(run.server_id, run.session);

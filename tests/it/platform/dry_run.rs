@@ -94,3 +94,14 @@ fn every_command_of_the_platform_documents_its_dry_run() {
     }
     assert!(without.is_empty(), "commands without a dry run: {without:?}");
 }
+
+#[tokio::test]
+async fn products_rehearse_nothing_and_do_nothing_when_asked_to() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let (admin, lead) = (server.admin(Surface::HashInsight), json!({ "name": "Ada" }));
+    let head = server.head().await;
+    admin.post("/crm/api/lead?dry_run=true", lead.clone()).await.expect(400);
+    assert_eq!(server.head().await, head);
+    admin.post("/crm/api/lead?dry_run=false", lead).await.expect(200);
+    admin.get("/crm/api/leads?dry_run=true").await.expect(200);
+}

@@ -133,6 +133,11 @@ async fn a_refresh_by_cookie_under_a_key_is_repeated_for_nobody_else() {
     stranger.send(Method::POST, "/api/v1/users/refresh", None).await.expect(401);
     let somebody = stranger.with("cookie", "refresh_token=a.b.c");
     somebody.send(Method::POST, "/api/v1/users/refresh", None).await.expect(401);
+    // Pages that show a constant instead of a token are told apart by their cookies as well.
+    let cookie = format!("refresh_token={}", again.cookie("refresh_token"));
+    let page = stranger.with_token("null");
+    page.with("cookie", &cookie).send(Method::POST, "/api/v1/users/refresh", None).await.expect(200);
+    page.send(Method::POST, "/api/v1/users/refresh", None).await.expect(401);
 }
 
 #[tokio::test]

@@ -27,6 +27,8 @@ use crate::owl::envelope::{self, Envelope};
 const WAIT_MAX: Duration = Duration::from_secs(30);
 /// How far down the line is looked for a task that fits, and in what steps.
 const LOOKED_AT_MAX: u64 = 2_000;
+/// The same with those that the agent cannot run at all, which nobody else may be able to run either.
+const LINE_MAX: u64 = 20_000;
 const LOOKED_AT: u64 = 100;
 /// An agent that waits looks again at least so often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -125,11 +127,14 @@ async fn given(
 ) -> Result<Option<LeasedOut>, ApiError> {
     let Some((room, emptied)) = rooms(app, agent, body).await? else { return Ok(None) };
     let mut search = Search::new(room, emptied, app.clock().now());
-    for offset in (0..LOOKED_AT_MAX).step_by(usize::try_from(LOOKED_AT).unwrap_or(1)) {
+    let (mut offset, mut looked_at) = (0, 0);
+    while looked_at < LOOKED_AT_MAX && offset < LINE_MAX {
         let line = tasks::waiting(&app.models.read, agent.tenant, offset, LOOKED_AT).await?;
         let seen_all = line.len() < usize::try_from(LOOKED_AT).unwrap_or(1);
+        offset += LOOKED_AT;
         // Nothing is set aside for what this agent can never run either.
         let mut line = line.into_iter().filter(|row| runs.is_none_or(|runs| can_run(runs, row)));
+        let mut line = line.by_ref().inspect(|_| looked_at += 1);
         while let Some(row) = search.next_of(line.by_ref(), tasks::Model::waiting) {
             if let Some(task) = lease(app, agent, body.session, &row.id).await? {
                 return Ok(Some(task));

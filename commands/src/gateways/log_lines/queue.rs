@@ -100,18 +100,24 @@ impl LineWriter {
     }
 
     async fn write(&self, batch: Vec<Entry>) {
-        let (mut lines, mut waiting) = (Vec::with_capacity(batch.len()), Vec::new());
+        let (mut lines, mut waiting, mut told) = (Vec::with_capacity(batch.len()), Vec::new(), 0);
         for entry in batch {
             match entry {
                 Entry::Line(line) => lines.push(*line),
                 Entry::Lines(more, sender) => {
+                    told += more.len();
                     lines.extend(more);
                     waiting.push(sender);
                 }
             }
         }
         lines.extend(self.loss());
+        let unasked = lines.len() - told;
         let written = self.written(lines).await;
+        if written.is_err() {
+            // Whoever waits is told, and may come again with the same lines.
+            self.lost.fetch_add(unasked as u64, Ordering::Relaxed);
+        }
         for sender in waiting {
             // Whoever does not wait any more need not know.
             let _ = sender.send(written.clone());
@@ -139,7 +145,6 @@ impl LineWriter {
             }
             tokio::time::sleep(PAUSE_AFTER_FAULT).await;
         }
-        self.lost.fetch_add(lines.len() as u64, Ordering::Relaxed);
         outcome
     }
 
