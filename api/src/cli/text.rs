@@ -1,4 +1,4 @@
-//! Reports as people read them. Each line goes through [`line`], so that no value can act on somebody's terminal.
+//! Reports as people read them. Each line goes through [`line()`], so that no value can act on somebody's terminal.
 
 use std::fmt::Display;
 use std::io::{Result, Write};
