@@ -52,12 +52,12 @@ impl<P: Progress> Reached<P> {
         if self.progress.borrow().position() >= position {
             return;
         }
-        let _leaving = Leaving { reached: self, position };
+        let mut leaving = Leaving { reached: self, position, woken: false };
         let (wake, woken) = oneshot::channel();
         self.waiting().entry(position).or_default().push(wake);
         // It may have moved before it was known that somebody waits, and whoever wakes may be gone.
         if self.progress.borrow().position() < position && self.progress.has_changed().is_ok() {
-            let _ = woken.await;
+            leaving.woken = woken.await.is_ok();
         }
     }
 
@@ -72,14 +72,19 @@ impl<P: Progress> Reached<P> {
     }
 }
 
-/// Somebody who waits, woken or not: whoever gives up leaves nothing behind, though the position may never be reached.
+/// Somebody who waits: whoever gives up leaves nothing behind, though the position may never be reached.
 struct Leaving<'a, P> {
     reached: &'a Reached<P>,
     position: u64,
+    /// Whoever was woken is forgotten already.
+    woken: bool,
 }
 
 impl<P> Drop for Leaving<'_, P> {
     fn drop(&mut self) {
+        if self.woken {
+            return;
+        }
         let mut waiting = self.reached.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(here) = waiting.get_mut(&self.position) {
             here.retain(|wake| !wake.is_closed());
