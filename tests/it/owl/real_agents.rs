@@ -157,11 +157,9 @@ async fn every_task_ends_exactly_once_while_agents_are_killed() {
     let seconds = setting("CORELOG_TEST_AGENTS_SECONDS", 20);
     let count = setting("CORELOG_TEST_AGENTS_TASKS", 100);
     let (server, place) = (impatient().await, TempDir::new().unwrap());
-    let mut hosts = Vec::new();
+    let mut tokens = Vec::new();
     for number in 0..5 {
-        let token = registered(&server, &format!("GPU-Server-0{number}")).await;
-        let agent = Agent::start(&server.url(), &token, place.path(), &[]);
-        hosts.push((token, agent));
+        tokens.push(registered(&server, &format!("GPU-Server-0{number}")).await);
     }
     // Twenty places; the tasks fill six tenths of the time.
     let pause = Duration::from_secs(seconds * 12) / u32::try_from(count).unwrap();
@@ -176,10 +174,15 @@ async fn every_task_ends_exactly_once_while_agents_are_killed() {
         let script = format!("sleep {half}; echo '::progress 50'; sleep {half}; exit {code}");
         tasks.push(submit(user, &["sh", "-c", &script]).await);
     }
+    // Only now, so that there is work for all of them from the first kill on, however long the above took.
+    let mut hosts: Vec<_> =
+        tokens.into_iter().map(|token| (Agent::start(&server.url(), &token, place.path(), &[]), token)).collect();
+    let jobs_of_first = place.path().join(format!("agent-{}", hosts[0].0.id()));
+    until("a job of the first agent", || fs::read_dir(&jobs_of_first).is_ok_and(|mut jobs| jobs.next().is_some()))
+        .await;
     let (since, mut killed) = (Instant::now(), 0);
     while since.elapsed() < Duration::from_secs(seconds) {
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        let (token, agent) = &mut hosts[killed % 5];
+        let (agent, token) = &mut hosts[killed % 5];
         agent.kill();
         if killed % 2 == 0 {
             // Long enough for the server to notice; otherwise it comes back before that.
@@ -187,6 +190,7 @@ async fn every_task_ends_exactly_once_while_agents_are_killed() {
         }
         *agent = Agent::start(&server.url(), token, place.path(), &[]);
         killed += 1;
+        tokio::time::sleep(Duration::from_secs(2)).await;
     }
     let mut requeued = 0;
     for (number, (user, id)) in
