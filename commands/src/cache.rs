@@ -20,14 +20,18 @@ pub(crate) struct Loaded<A> {
     pub(crate) position: u64,
     /// The tenant that began the stream.
     pub(crate) tenant: Option<TenantId>,
+    /// Whoever took it before has not put it back and may have left an append under way: what the log has now may be
+    /// old in a moment.
+    pub(crate) in_doubt: bool,
 }
 
 type Key = (&'static str, String);
 
+#[derive(Default)]
 struct Kept {
     sequence: u64,
-    /// A [`Loaded`].
-    loaded: Box<dyn Any + Send>,
+    /// A [`Loaded`]; `None` when it was taken.
+    loaded: Option<Box<dyn Any + Send>>,
 }
 
 pub(crate) struct AggregateCache(Mutex<LruCache<Key, Kept>>);
@@ -41,24 +45,33 @@ impl AggregateCache {
     pub(crate) fn look<A: Clone + 'static>(&self, aggregate_type: &'static str, id: &str) -> Option<Loaded<A>> {
         let mut cache = self.locked();
         let kept = cache.get(&(aggregate_type, id.to_owned()))?;
-        kept.loaded.downcast_ref::<Loaded<A>>().cloned()
+        kept.loaded.as_ref()?.downcast_ref::<Loaded<A>>().cloned()
     }
 
-    /// Takes the aggregate out. Whoever fails to put it back has evicted it.
-    pub(crate) fn take<A: 'static>(&self, aggregate_type: &'static str, id: &str) -> Option<Loaded<A>> {
-        let kept = self.locked().pop(&(aggregate_type, id.to_owned()))?;
-        kept.loaded.downcast::<Loaded<A>>().ok().map(|loaded| *loaded)
+    /// Takes the aggregate out; one that nobody has ever seen when it is not here. Whoever takes it has the turn.
+    pub(crate) fn take<A: Default + 'static>(&self, aggregate_type: &'static str, id: &str) -> Loaded<A> {
+        let (mut cache, key) = (self.locked(), (aggregate_type, id.to_owned()));
+        let Some(kept) = cache.get_mut(&key) else {
+            cache.put(key, Kept::default());
+            return Loaded::default();
+        };
+        let in_doubt = Loaded { in_doubt: true, ..Loaded::default() };
+        let loaded = kept.loaded.take().and_then(|loaded| loaded.downcast::<Loaded<A>>().ok());
+        loaded.map_or(in_doubt, |loaded| *loaded)
     }
 
+    /// Puts back what was taken. What is in doubt is not kept: its place stays empty until an append is heard of.
     pub(crate) fn put<A: Send + 'static>(&self, aggregate_type: &'static str, id: &str, loaded: Loaded<A>) {
-        let kept = Kept { sequence: loaded.sequence, loaded: Box::new(loaded) };
-        self.locked().put((aggregate_type, id.to_owned()), kept);
+        if !loaded.in_doubt {
+            let kept = Kept { sequence: loaded.sequence, loaded: Some(Box::new(loaded)) };
+            self.locked().put((aggregate_type, id.to_owned()), kept);
+        }
     }
 
     /// Evicts the aggregate if its stream is known to go on to `sequence`.
     pub(crate) fn evict_before(&self, aggregate_type: &'static str, id: &str, sequence: u64) {
         let (mut cache, key) = (self.locked(), (aggregate_type, id.to_owned()));
-        if cache.peek(&key).is_some_and(|kept| kept.sequence < sequence) {
+        if cache.peek(&key).is_some_and(|kept| kept.loaded.is_some() && kept.sequence < sequence) {
             cache.pop(&key);
         }
     }

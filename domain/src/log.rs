@@ -126,6 +126,9 @@ pub trait Log: Send + Sync {
     /// Appends to one stream. Returns when the events are durable. Calls that arrive together share a transaction.
     async fn append(&self, append: Append) -> Result<Appended, LogError>;
 
+    /// Whether one server alone can append. Otherwise what a server has seen of a stream may be old at any moment.
+    fn of_one_server(&self) -> bool;
+
     /// Events of one stream with a sequence above `after`, in order.
     async fn read_stream(
         &self,

@@ -9,6 +9,8 @@ use uuid::Uuid;
 use super::*;
 use crate::log::MemoryLog;
 
+mod one_server;
+
 const OWNER: &str = "00000000-0000-0000-0000-000000000001";
 
 fn two_servers() -> [CommandBus; 2] {

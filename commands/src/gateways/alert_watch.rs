@@ -8,6 +8,7 @@ mod watched;
 mod watchlist;
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -99,15 +100,23 @@ impl AlertWatch {
             self.look_for_silence().await?;
             self.keep_arrival().await?;
             if !judged {
-                let (readings, log) = (Arc::clone(&self.readings), Arc::clone(self.bus.log()));
-                tokio::select! {
-                    () = readings.grown(self.arrival) => {}
-                    () = log.grown(self.through) => {}
-                    () = tokio::time::sleep(TICK) => {}
-                }
+                self.wait_for_readings().await?;
             }
         }
         Ok(())
+    }
+
+    /// Waits for readings, but not longer than a tick; follows the log meanwhile.
+    async fn wait_for_readings(&mut self) -> Result<(), WatchFault> {
+        let (readings, log) = (Arc::clone(&self.readings), Arc::clone(self.bus.log()));
+        let (mut arrived, mut tick) = (pin!(readings.grown(self.arrival)), pin!(tokio::time::sleep(TICK)));
+        loop {
+            tokio::select! {
+                () = &mut arrived => return Ok(()),
+                () = &mut tick => return Ok(()),
+                () = log.grown(self.through) => self.follow_log().await?,
+            }
+        }
     }
 
     async fn follow_log(&mut self) -> Result<(), WatchFault> {

@@ -86,6 +86,11 @@ impl Log for MemoryLog {
         Ok(appended)
     }
 
+    fn of_one_server(&self) -> bool {
+        // Tests let several share it.
+        false
+    }
+
     async fn read_stream(
         &self,
         aggregate_type: &str,

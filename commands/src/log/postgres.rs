@@ -105,6 +105,10 @@ impl Log for PostgresLog {
         self.jobs.append(append).await
     }
 
+    fn of_one_server(&self) -> bool {
+        false
+    }
+
     async fn read_stream(
         &self,
         aggregate_type: &str,

@@ -113,6 +113,11 @@ impl Log for SqliteLog {
         self.jobs()?.append(append).await
     }
 
+    fn of_one_server(&self) -> bool {
+        // Whoever has the lock.
+        true
+    }
+
     async fn read_stream(
         &self,
         aggregate_type: &str,

@@ -43,6 +43,10 @@ impl Log for ReadOnlySqliteLog {
         read_only()
     }
 
+    fn of_one_server(&self) -> bool {
+        false
+    }
+
     async fn read_stream(
         &self,
         aggregate_type: &str,
