@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use commands::gateways::fleet::Fleet;
+use commands::gateways::heartbeats::Heartbeats;
 use commands::gateways::log_lines::{ActionProgress, LineQueue, LogLines};
 use commands::gateways::market::MarketData;
 use commands::gateways::notifications::Outside;
@@ -38,9 +38,9 @@ pub struct Server {
     pub market: Arc<dyn MarketData>,
     pub readings: Arc<dyn BatteryReadings>,
     /// What the agents of GPU servers last said.
-    pub fleet: Arc<Fleet>,
-    /// Of users who submit tasks, because their limits are looked up, and of those who register the same address.
-    pub submissions: Turns,
+    pub heartbeats: Arc<Heartbeats>,
+    /// One at a time: registrations of one address, and submissions of one user, whose limits are looked up before.
+    pub turns: Turns,
     /// Log lines that were kept.
     pub log_lines: Arc<dyn LogLines>,
     /// Where new ones are handed in.

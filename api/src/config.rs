@@ -74,7 +74,7 @@ pub struct Config {
     /// Sites whose pages may call from a browser, as `scheme://host:port`.
     pub cors_origins: Vec<String>,
     pub mode: Mode,
-    /// A filter like `info` or `corelog=debug,info`.
+    /// A filter like `info` or `commands=debug,info`.
     pub log: String,
     pub log_format: LogFormat,
     /// `CORELOG_MINERS__READ_EVERY_MS` and the like.

@@ -95,7 +95,8 @@ impl Command {
         }
     }
 
-    /// Whether it had the log for itself, and leaves files behind that somebody may copy. Others may run beside a server.
+    /// Whether the command had the SQLite files to itself, so that they are made whole when it ends. Other commands may run
+    /// beside a server.
     fn owns_files(&self) -> bool {
         matches!(self, Self::Serve | Self::Import(Import::History(_)))
     }

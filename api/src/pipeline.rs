@@ -127,8 +127,8 @@ async fn answer_once(
     if done { keep_answer(app, &key, &context, response).await } else { Ok(response) }
 }
 
-/// Whatever somebody shows who is not signed in, hashed: the key of a device, and cookies, of which one may renew an
-/// entrance.
+/// A hash of what a caller shows who is not signed in: the key of a device, or cookies, one of which may be a refresh
+/// token.
 fn stranger(server: &Server, headers: &HeaderMap) -> Option<String> {
     let cookies = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
     let shown: Vec<&[u8]> = device_caller::shown(headers).map(str::as_bytes).into_iter().chain(cookies).collect();

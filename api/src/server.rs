@@ -7,8 +7,8 @@ use std::sync::Arc;
 use axum::serve::ListenerExt;
 use commands::gateways::alert_watch::AlertWatch;
 use commands::gateways::curtailment_clock::CurtailmentClock;
-use commands::gateways::fleet::Fleet;
 use commands::gateways::gpu_server_clock::GpuServerClock;
+use commands::gateways::heartbeats::Heartbeats;
 use commands::gateways::log_lines::{LineQueue, LineWriter, UserActions};
 use commands::gateways::mail::MailGateway;
 use commands::gateways::miner_orders::MinerOrders;
@@ -112,7 +112,7 @@ impl Running {
         });
         let served = axum::serve(listener, service).with_graceful_shutdown(stop).await;
         // The last lines may be the ones that matter.
-        if let Err(error) = self.app.line_queue.keep(Vec::new()).await {
+        if let Err(error) = self.app.line_queue.flush().await {
             tracing::warn!(%error, "the last log lines were not kept");
         }
         // Until the last answer is given the readers go on, because answers wait for them.
@@ -140,7 +140,7 @@ async fn assembled(config: Config, clock: Clock, storage: &Storage) -> Result<(A
     let log_lines = log_lines::open(&config).await?;
     let (line_queue, line_writer) = LineQueue::new(Arc::clone(&log_lines), clock.clone());
     let actions = UserActions::new(Arc::clone(&storage.log), Arc::clone(&log_lines));
-    let fleet = Arc::new(Fleet::default());
+    let heartbeats = Arc::new(Heartbeats::default());
     let bus = Arc::new(CommandBus::new(Arc::clone(&storage.log), clock));
     let projections = up_to_date(storage).await?;
     let processes = ProcessRunner::new(Arc::clone(&bus), processes::all());
@@ -152,8 +152,8 @@ async fn assembled(config: Config, clock: Clock, storage: &Storage) -> Result<(A
         past: PastLists::default(),
         market: market::open(&config).await?,
         readings: readings::open(&config).await?,
-        fleet,
-        submissions: Turns::new(),
+        heartbeats,
+        turns: Turns::new(),
         log_lines,
         line_queue,
         actions: actions.progress(),
@@ -222,8 +222,8 @@ fn gateways(app: &Server) -> Result<Vec<Arc<dyn Gateway>>, StartError> {
         Arc::new(MinerOrders::new(asic, miners.credentials(), miners.orders())),
         Arc::new(MailGateway::new(mail_server, Arc::new(app.secrets.clone()), mail.limits())),
         Arc::new(notifications(app)?),
-        Arc::new(GpuServerClock::new(Arc::clone(&app.fleet), app.config.agents.patience())),
-        Arc::new(TaskClock::new(Arc::clone(&app.fleet))),
+        Arc::new(GpuServerClock::new(Arc::clone(&app.heartbeats), app.config.agents.patience())),
+        Arc::new(TaskClock::new(Arc::clone(&app.heartbeats))),
     ])
 }
 

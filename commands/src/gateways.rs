@@ -3,11 +3,15 @@
 //! A piece of work is a stream of its own (a miner command, say). A gateway begins it when its first event is in the
 //! log, and drives it until an event ends it; after a restart it takes up what was not ended. An effect may therefore
 //! happen twice when the server dies between the effect and its record, never zero times. No replay causes an effect.
+//!
+//! Gateways are `mail`, `miner_orders`, `notifications` and the three clocks. Beside them are the ports they speak through
+//! (`miners`, `mqtt`), the watch over devices, and what is kept beside the log (`readings`, `log_lines`, `market`,
+//! `heartbeats`).
 
 pub mod alert_watch;
 pub mod curtailment_clock;
-pub mod fleet;
 pub mod gpu_server_clock;
+pub mod heartbeats;
 pub mod log_lines;
 pub mod mail;
 pub mod market;
@@ -166,7 +170,11 @@ impl GatewayRunner {
             Ok(Notice::Ends) => {
                 self.open.remove(&*event.aggregate_id);
             }
-            Err(error) => tracing::error!(gateway = self.gateway.name(), %error, "a gateway passes over an event"),
+            Err(error) => {
+                tracing::error!(gateway = self.gateway.name(), %error, "a gateway cannot read an event");
+                // It may begin something. A server that can read it finds it again: the position stays before it.
+                self.open.entry(Arc::from(&*event.aggregate_id)).or_insert(event.position);
+            }
         }
     }
 
@@ -205,3 +213,6 @@ impl GatewayRunner {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

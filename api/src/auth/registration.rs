@@ -65,7 +65,7 @@ pub(crate) async fn register(
     let id = user_id(&registration.email);
     let registered = {
         // Whoever registers the same address at the same time is told that it is taken, not that the username is.
-        let _turn = server.submissions.take("registration", &id.to_string()).await;
+        let _turn = server.turns.take("registration", &id.to_string()).await;
         carry_out(server, registration, || request.command()).await?
     };
     if let (Some(claim), Some(username)) = (&registered.claim, &registration.username) {

@@ -67,11 +67,19 @@ impl MinerSettings {
     /// The name of a setting that is out of range, and what it should be.
     pub(super) fn wrong(&self) -> Option<(&'static str, &'static str)> {
         let day_ms = 86_400_000;
-        let limits = [self.connect_ms, self.identify_ms, self.dispatch_ms, self.read_ms, self.read_every_ms];
+        let limits = [
+            ("connect_ms", self.connect_ms),
+            ("identify_ms", self.identify_ms),
+            ("dispatch_ms", self.dispatch_ms),
+            ("read_ms", self.read_ms),
+            ("read_every_ms", self.read_every_ms),
+        ];
+        let patience = self.patience_ms.iter().map(|limit| ("patience_ms", *limit));
+        let wrong_limit = limits.into_iter().chain(patience).find(|(_, limit)| !(1..=day_ms).contains(limit));
         if !(1..=100).contains(&self.tries_max) {
             Some(("tries_max", "must be between 1 and 100"))
-        } else if !limits.iter().chain(&self.patience_ms).all(|limit| (1..=day_ms).contains(limit)) {
-            Some(("*_ms", "must be between 1 and 86400000"))
+        } else if let Some((setting, _)) = wrong_limit {
+            Some((setting, "must be between 1 and 86400000"))
         } else if self.try_again_ms > day_ms {
             Some(("try_again_ms", "must be at most 86400000"))
         } else if !(1..=10_000).contains(&self.conversations) {

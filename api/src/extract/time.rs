@@ -3,10 +3,13 @@
 use chrono::{DateTime, Datelike, Utc};
 use serde::{Deserialize, Deserializer, de};
 
+/// The last year of four digits.
+pub(crate) const YEAR_MAX: i32 = 9_999;
+
 /// A time of a year of four digits. Tables keep times as texts on SQLite, and there `+10000` stands before `2024`.
 pub(crate) fn of_four_digits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
     let time = Option::<DateTime<Utc>>::deserialize(deserializer)?;
-    if time.is_some_and(|time| !(0..=9999).contains(&time.year())) {
+    if time.is_some_and(|time| !(0..=YEAR_MAX).contains(&time.year())) {
         return Err(de::Error::custom("input is out of range"));
     }
     Ok(time)

@@ -123,7 +123,9 @@ async fn restore_curtailment(
     Permitted { caller, .. }: Permitted<Full<module::CurtailmentExecute>>,
     Body(body): Body<RestoreBody>,
 ) -> Result<Envelope<RunDone>, ApiError> {
-    give(&app, &caller, body.plan_id, CurtailmentRunCommand::End, "Miners are being started").await.map(envelope::ok)
+    give(&app, &caller, body.plan_id, CurtailmentRunCommand::Restore, "Miners are being started")
+        .await
+        .map(envelope::ok)
 }
 
 /// Gives a command to a run that exists.
@@ -136,7 +138,7 @@ async fn give(
 ) -> Result<RunDone, ApiError> {
     let receipt = app.execute::<CurtailmentRun>(&caller.request, &plan_id.to_string(), command).await?;
     match receipt.state {
-        CurtailmentRun::Planned(run) => Ok(done(plan_id, run.phase, run.mode, message)),
+        CurtailmentRun::Known(run) => Ok(done(plan_id, run.phase, run.mode, message)),
         CurtailmentRun::Unknown => Err(ApiError::not_found()),
     }
 }

@@ -12,7 +12,7 @@ pub(super) mod token;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use commands::CommandContext;
-use commands::gateways::fleet::Heartbeat;
+use commands::gateways::heartbeats::Heartbeat;
 use domain::aggregate::Decider;
 use domain::compute::gpu_server::{Equipment, GpuServer, GpuServerCommand, OfflineCause};
 use domain::metadata::{Metadata, TenantId};
@@ -153,7 +153,7 @@ async fn register_agent(
     let receipt = agent.execute::<GpuServer>(&app, &id, GpuServerCommand::Connect { equipment }).await?;
     let GpuServer::Registered { details, session, .. } = receipt.state else { return Err(ApiError::not_found()) };
     let begun = Heartbeat { session, at: app.clock().now(), running: Vec::new(), figures: None };
-    app.fleet.hear(agent.server_id, begun);
+    app.heartbeats.hear(agent.server_id, begun);
     if matches!(before, GpuServer::Registered { online: true, .. }) {
         tracing::warn!(server = id, name = details.name, session, "an agent took over from another one");
     } else {

@@ -183,7 +183,7 @@ async fn get_server_status(
 ) -> Result<Envelope<StatusOut>, ApiError> {
     let row = found(&app, &caller, id).await?;
     let running = tasks::running_on(&app.models.read, id).await?;
-    let live = out::live(&app.fleet, &row);
+    let live = out::live(&app.heartbeats, &row);
     Ok(envelope::ok(StatusOut::of(&row, live, &running, app.clock().now())))
 }
 
@@ -198,6 +198,6 @@ async fn shown(app: &Server, row: gpu_servers::Model) -> Result<ServerOut, ApiEr
         Ok(id) => tasks::running_on(&app.models.read, id).await?.len(),
         Err(_) => 0,
     };
-    let heard = out::last_heard(&app.fleet, &row);
+    let heard = out::last_heard(&app.heartbeats, &row);
     Ok(ServerOut::of(row, heard.as_ref(), running))
 }

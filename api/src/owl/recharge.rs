@@ -35,8 +35,8 @@ use crate::request::RequestContext;
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const CODE_CHARS: usize = 12;
 const BATCH_MAX: u32 = 1_000;
-/// Credits among which that of a redemption is looked for.
-const CREDITS_LOOKED_AT_MAX: usize = 256;
+/// Events of balances after a redemption that are looked through for its credit.
+const BALANCE_EVENTS_LOOKED_AT_MAX: usize = 256;
 /// Codes issued at the same time: they share the flushes of the log.
 const AT_ONCE: usize = 128;
 
@@ -228,7 +228,7 @@ async fn redeem(app: &Server, caller: &Caller, code: &str) -> Result<RedeemOut, 
 /// in memory; the list of balances knows it as well, but has to be read.
 async fn balance_after(app: &Server, caller: &Caller, redeemed_at: u64, redemption: Uuid) -> Result<Decimal, ApiError> {
     let user = caller.user.id.to_string();
-    let page = app.log().read_all(redeemed_at, &["balance"], CREDITS_LOOKED_AT_MAX).await?;
+    let page = app.log().read_all(redeemed_at, &["balance"], BALANCE_EVENTS_LOOKED_AT_MAX).await?;
     for event in page.events.iter().filter(|event| *event.aggregate_id == *user) {
         let entry = event.decode::<Balance>().ok().flatten();
         if let Some(BalanceEvent::Credited { balance_after, redemption_id, .. }) = entry

@@ -69,7 +69,7 @@ async fn create_task(
         estimated_minutes: body.estimated_duration,
         config,
     };
-    let _turn = app.submissions.take("task", &caller.user.id.to_string()).await;
+    let _turn = app.turns.take("task", &caller.user.id.to_string()).await;
     let submit = TaskCommand::Submit {
         owner: caller.user.id,
         request,
@@ -181,7 +181,7 @@ async fn retry_task(
         return Err(ApiError::forbidden("Only its owner, who pays for it, runs a task again"));
     }
     let terms = terms::in_force(&app, &caller).await?;
-    let _turn = app.submissions.take("task", &owner).await;
+    let _turn = app.turns.take("task", &owner).await;
     let retry = TaskCommand::Retry { by: caller.user.id, allowance: terms.allowance(&app, &caller).await? };
     app.change::<Task>(&caller.request, &id.to_string(), retry).await?;
     Ok(envelope::ok(TaskOut::from(own_task(&app, &caller, id).await?)))

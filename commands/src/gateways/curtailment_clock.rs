@@ -59,10 +59,9 @@ impl Gateway for CurtailmentClock {
 }
 
 async fn open_run(bus: &CommandBus, id: &str) -> Result<Option<Run>, String> {
-    let (run, _) = bus.load::<CurtailmentRun>(id).await.map_err(|error| error.to_string())?;
-    Ok(match run {
-        CurtailmentRun::Planned(run) if !run.is_over() => Some(run),
-        CurtailmentRun::Planned(_) | CurtailmentRun::Unknown => None,
+    Ok(match bus.last_seen::<CurtailmentRun>(id).await.map_err(|error| error.to_string())? {
+        CurtailmentRun::Known(run) if !run.is_over() => Some(run),
+        CurtailmentRun::Known(_) | CurtailmentRun::Unknown => None,
     })
 }
 
@@ -71,7 +70,7 @@ async fn give(bus: &CommandBus, id: &str, command: CurtailmentRunCommand) -> Res
     let Some(planned) = stream.first() else { return Ok(()) };
     let purpose = match command {
         CurtailmentRunCommand::Start => "start",
-        CurtailmentRunCommand::End => "end",
+        CurtailmentRunCommand::Restore => "end",
         CurtailmentRunCommand::Cancel { .. } => "give_up",
         CurtailmentRunCommand::Plan { .. } | CurtailmentRunCommand::RecordOutcome { .. } => return Ok(()),
     };

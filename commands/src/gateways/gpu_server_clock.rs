@@ -10,7 +10,7 @@ use domain::compute::gpu_server::{GpuServer, GpuServerCommand, GpuServerEvent, O
 use domain::event::{DecodeError, Recorded};
 use uuid::Uuid;
 
-use super::fleet::{Fleet, Heartbeat};
+use super::heartbeats::{Heartbeat, Heartbeats};
 use super::{Gateway, Notice, unasked};
 use crate::bus::CommandBus;
 
@@ -20,14 +20,14 @@ const SERVERS_AT_ONCE: usize = 10_000;
 
 /// The gateway to the clock, for servers.
 pub struct GpuServerClock {
-    fleet: Arc<Fleet>,
+    heartbeats: Arc<Heartbeats>,
     patience: TimeDelta,
 }
 
 impl GpuServerClock {
     /// Gives a server up for lost when it was silent for `patience`.
-    pub fn new(fleet: Arc<Fleet>, patience: TimeDelta) -> Self {
-        Self { fleet, patience }
+    pub fn new(heartbeats: Arc<Heartbeats>, patience: TimeDelta) -> Self {
+        Self { heartbeats, patience }
     }
 }
 
@@ -62,7 +62,7 @@ impl Gateway for GpuServerClock {
         loop {
             match bus.last_seen::<GpuServer>(id).await.map_err(|error| error.to_string())? {
                 GpuServer::Registered { session, online: true, .. } => {
-                    let heard = self.fleet.last(server, session);
+                    let heard = self.heartbeats.last(server, session);
                     if watch.silence(session, heard.as_ref(), bus.clock().now()) > self.patience {
                         tracing::warn!(server = id, session, "a GPU server is lost: its agent is not heard any more");
                         let lost = GpuServerCommand::Disconnect { session, cause: OfflineCause::HeartbeatLost };

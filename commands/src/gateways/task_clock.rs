@@ -16,7 +16,7 @@ use domain::event::{DecodeError, Recorded};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::fleet::Fleet;
+use super::heartbeats::Heartbeats;
 use super::{Gateway, Notice, unasked};
 use crate::bus::{CommandBus, CommandError};
 
@@ -33,15 +33,15 @@ const COVERED_AHEAD: TimeDelta = TimeDelta::seconds(30);
 
 /// The gateway to the clock, for tasks.
 pub struct TaskClock {
-    fleet: Arc<Fleet>,
+    heartbeats: Arc<Heartbeats>,
     /// Wakes who watches a task when something happens to it.
     bells: Mutex<HashMap<String, Arc<Notify>>>,
 }
 
 impl TaskClock {
-    /// Learns from `fleet` what agents run.
-    pub fn new(fleet: Arc<Fleet>) -> Self {
-        Self { fleet, bells: Mutex::default() }
+    /// Learns from `heartbeats` what agents run.
+    pub fn new(heartbeats: Arc<Heartbeats>) -> Self {
+        Self { heartbeats, bells: Mutex::default() }
     }
 
     fn bells(&self) -> MutexGuard<'_, HashMap<String, Arc<Notify>>> {
@@ -159,7 +159,7 @@ impl TaskClock {
         {
             return Ok(Some("the server was lost"));
         }
-        let heard = self.fleet.last(run.server_id, run.session);
+        let heard = self.heartbeats.last(run.server_id, run.session);
         let forgotten = heard.zip(run.started_at).is_some_and(|(heard, started_at)| {
             heard.at > started_at + UNMENTIONED_MAX && !heard.running.contains(&(task_id, run.lease))
         });

@@ -83,7 +83,7 @@ pub enum DeviceAlertsEvent {
         alert_id: Uuid,
         alert_type: AlertType,
         by: UserId,
-        /// There is no other alert of this type before.
+        /// Until then no further alert of this type is raised.
         quiet_until: DateTime<Utc>,
     },
     /// It is over by itself.

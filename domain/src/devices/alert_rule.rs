@@ -132,11 +132,6 @@ impl AlertRules {
         self.rules.values().filter(|rule| rule.enabled)
     }
 
-    /// One rule.
-    pub fn rule(&self, rule_id: Uuid) -> Option<&AlertRule> {
-        self.rules.get(&rule_id)
-    }
-
     fn checked(&self, mut rule: AlertRule) -> Result<AlertRule, AlertRuleError> {
         rule.name = rule.name.trim().to_owned();
         if rule.name.is_empty() || rule.name.chars().count() > NAME_CHARS_MAX {

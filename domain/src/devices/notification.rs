@@ -1,4 +1,4 @@
-//! That the owner of a device is told of one alert: asked for once, tried on each way, recorded.
+//! The delivery of one alert to the owner of its device: requested once, tried on each channel, every outcome recorded.
 
 use std::collections::BTreeSet;
 

@@ -140,7 +140,7 @@ pub enum CurtailmentRunCommand {
     /// What became of the order to one target.
     RecordOutcome { miner_id: i64, step: RunStep, outcome: TargetOutcome },
     /// Ends the curtailment and lets the orders to start go out.
-    End,
+    Restore,
     /// Stops the run; miners that were told to stop are started again.
     Cancel { reason: Option<String> },
 }
@@ -150,7 +150,7 @@ pub enum CurtailmentRunCommand {
 pub enum CurtailmentRun {
     #[default]
     Unknown,
-    Planned(Run),
+    Known(Run),
 }
 
 impl Decider for CurtailmentRun {
@@ -165,20 +165,20 @@ impl Decider for CurtailmentRun {
                 let started = start.then(|| Run::of(&plan).start(now)).transpose()?.unwrap_or_default();
                 Ok(std::iter::once(CurtailmentRunEvent::Planned { id, plan }).chain(started).collect())
             }
-            (Self::Planned(_), CurtailmentRunCommand::Plan { .. }) => Err(CurtailmentRunError::AlreadyPlanned),
+            (Self::Known(_), CurtailmentRunCommand::Plan { .. }) => Err(CurtailmentRunError::AlreadyPlanned),
             (
                 Self::Unknown,
                 CurtailmentRunCommand::Start
                 | CurtailmentRunCommand::RecordOutcome { .. }
-                | CurtailmentRunCommand::End
+                | CurtailmentRunCommand::Restore
                 | CurtailmentRunCommand::Cancel { .. },
             ) => Err(CurtailmentRunError::NotFound),
-            (Self::Planned(run), CurtailmentRunCommand::Start) => run.start(now),
-            (Self::Planned(run), CurtailmentRunCommand::RecordOutcome { miner_id, step, outcome }) => {
+            (Self::Known(run), CurtailmentRunCommand::Start) => run.start(now),
+            (Self::Known(run), CurtailmentRunCommand::RecordOutcome { miner_id, step, outcome }) => {
                 Ok(run.record(miner_id, step, outcome))
             }
-            (Self::Planned(run), CurtailmentRunCommand::End) => run.restore(RestoreCause::Ended),
-            (Self::Planned(run), CurtailmentRunCommand::Cancel { reason }) => run.cancel(reason),
+            (Self::Known(run), CurtailmentRunCommand::Restore) => run.restore(RestoreCause::Ended),
+            (Self::Known(run), CurtailmentRunCommand::Cancel { reason }) => run.cancel(reason),
         }
     }
 }
@@ -196,8 +196,8 @@ impl cqrs_es::Aggregate for CurtailmentRun {
 
     fn apply(&mut self, event: CurtailmentRunEvent) {
         if let CurtailmentRunEvent::Planned { plan, .. } = event {
-            *self = Self::Planned(Run::of(&plan));
-        } else if let Self::Planned(run) = self {
+            *self = Self::Known(Run::of(&plan));
+        } else if let Self::Known(run) = self {
             run.apply(event);
         }
     }

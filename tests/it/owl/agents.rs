@@ -392,7 +392,7 @@ async fn the_system_log_tells_of_agents_that_come_and_go() {
     let mut agent = Puppet::connect(&server, 4).await;
     agent.register().await;
     agent.client.post("/api/gpu/agent/leave", json!({ "session": agent.session })).await.expect(200);
-    server.app().line_queue.keep(Vec::new()).await.unwrap();
+    server.app().line_queue.flush().await.unwrap();
     let kept = server.admin(Surface::Owl).get("/api/logs/system?search=agent").await.expect(200);
     let items = kept.at("/items").as_array().unwrap();
     let told: Vec<&str> = items.iter().map(|item| item["message"].as_str().unwrap()).collect();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use domain::hosting::curtailment_run::plan::ExecutionMode;
 use domain::hosting::curtailment_selection::{Strategy, Target};
 use domain::hosting::mining_economics::{BLOCK_REWARD_BTC, Market};
@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use crate::amount::Amount;
 use crate::error::ApiError;
-use crate::extract::time::of_four_digits;
+use crate::extract::time::{YEAR_MAX, of_four_digits};
 use crate::hashinsight::crm::{one_of, text};
 
 const MODES: [ExecutionMode; 3] = [ExecutionMode::Auto, ExecutionMode::SemiAuto, ExecutionMode::Manual];
@@ -115,6 +115,10 @@ impl CurtailmentBody {
         let lasts = lasts.and_then(|lasts| TimeDelta::from_std(lasts).ok()).unwrap_or_default();
         let ends_at = self.scheduled_end_time.or_else(|| starts_at.checked_add_signed(lasts));
         match ends_at.filter(|ends_at| *ends_at > starts_at && *ends_at > now) {
+            Some(ends_at) if ends_at.year() > YEAR_MAX => Err(ApiError::field(
+                "scheduled_start_time",
+                "lies so far ahead that the run would end after the year 9999",
+            )),
             Some(ends_at) => Ok(Schedule { mode, name: text(self.plan_name.clone()), starts_at, ends_at }),
             None if self.scheduled_end_time.is_none() => {
                 Err(ApiError::field("scheduled_start_time", "lies so far back that the run would be over"))

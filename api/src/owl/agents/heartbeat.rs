@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use commands::gateways::fleet::{Heartbeat, Measured, MeasuredGpu};
+use commands::gateways::heartbeats::{Heartbeat, Measured, MeasuredGpu};
 use domain::compute::gpu_server::GpuServer;
 use domain::compute::task::Task;
 use serde::{Deserialize, Serialize};
@@ -77,7 +77,7 @@ async fn heartbeat(
     let server = agent.in_session(&app, body.session).await?;
     let GpuServer::Registered { details, .. } = server else { return Err(ApiError::not_found()) };
     let over = over(&app, &agent, &body.running).await?;
-    app.fleet.hear(agent.server_id, body.heard(app.clock().now(), measured));
+    app.heartbeats.hear(agent.server_id, body.heard(app.clock().now(), measured));
     Ok(envelope::ok(HeartbeatOut { over, max_concurrent_tasks: details.max_concurrent_tasks }))
 }
 

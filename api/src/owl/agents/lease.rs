@@ -27,7 +27,7 @@ use crate::owl::envelope::{self, Envelope};
 const WAIT_MAX: Duration = Duration::from_secs(30);
 /// How far down the line is looked for a task that fits, and in what steps.
 const LOOKED_AT_MAX: u64 = 2_000;
-/// The same with those that the agent cannot run at all, which nobody else may be able to run either.
+/// How far down the line to look past tasks that this agent cannot run at all.
 const LINE_MAX: u64 = 20_000;
 const LOOKED_AT: u64 = 100;
 /// An agent that waits looks again at least so often.

@@ -72,7 +72,7 @@ async fn keep_lines(
     let mut lines = lines.collect::<Result<Vec<_>, _>>()?;
     if body.first.is_some() {
         // What was told before, and whose answer was lost, may still be on its way.
-        app.line_queue.keep(Vec::new()).await?;
+        app.line_queue.flush().await?;
     }
     let said = LineFilter { task: Some(id), ..LineFilter::all(agent.tenant, Source::Task) };
     let said = app.log_lines.page(&said, 0, 1).await?;

@@ -1,7 +1,7 @@
 //! A server as Owl Factory shows one: what is known of it, and what its agent measured last.
 
 use chrono::{DateTime, Utc};
-use commands::gateways::fleet::{Fleet, Heartbeat, Measured};
+use commands::gateways::heartbeats::{Heartbeat, Heartbeats, Measured};
 use projections::compute::{gpu_servers, tasks};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -36,14 +36,14 @@ pub(super) struct ServerOut {
 }
 
 /// The last heartbeat of the last session, if it is remembered.
-pub(super) fn last_heard(fleet: &Fleet, row: &gpu_servers::Model) -> Option<Heartbeat> {
+pub(super) fn last_heard(heartbeats: &Heartbeats, row: &gpu_servers::Model) -> Option<Heartbeat> {
     let (id, session) = (row.id.parse().ok()?, u32::try_from(row.session).ok()?);
-    fleet.last(id, session)
+    heartbeats.last(id, session)
 }
 
 /// The last heartbeat of a server that is online.
-pub(super) fn live(fleet: &Fleet, row: &gpu_servers::Model) -> Option<Heartbeat> {
-    last_heard(fleet, row).filter(|_| row.online)
+pub(super) fn live(heartbeats: &Heartbeats, row: &gpu_servers::Model) -> Option<Heartbeat> {
+    last_heard(heartbeats, row).filter(|_| row.online)
 }
 
 fn status(row: &gpu_servers::Model, running: usize) -> &'static str {
@@ -61,7 +61,7 @@ pub(super) fn memory(measured: &Measured) -> (f64, f64) {
     if measured.gpus.is_empty() {
         return (measured.memory_used_gb, measured.memory_total_gb);
     }
-    let sum = |of: fn(&commands::gateways::fleet::MeasuredGpu) -> f64| measured.gpus.iter().map(of).sum();
+    let sum = |of: fn(&commands::gateways::heartbeats::MeasuredGpu) -> f64| measured.gpus.iter().map(of).sum();
     (sum(|gpu| gpu.memory_used_gb), sum(|gpu| gpu.memory_total_gb))
 }
 
@@ -154,7 +154,7 @@ impl StatusOut {
         now: DateTime<Utc>,
     ) -> Self {
         let (timestamp, figures) = live.map_or((now, None), |live| (live.at, live.figures));
-        let gpu = |(gpu_id, gpu): (usize, &commands::gateways::fleet::MeasuredGpu)| GpuOut {
+        let gpu = |(gpu_id, gpu): (usize, &commands::gateways::heartbeats::MeasuredGpu)| GpuOut {
             gpu_id,
             name: gpu.name.clone(),
             usage: rounded(gpu.usage),

@@ -1,7 +1,7 @@
 //! All servers taken together.
 
 use axum::extract::State;
-use commands::gateways::fleet::Measured;
+use commands::gateways::heartbeats::Measured;
 use projections::compute::{gpu_servers, task_counts};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -44,7 +44,7 @@ async fn get_cluster_overview(State(app): State<App>, caller: Caller) -> Result<
     let counts = task_counts::of_tenant(&app.models.read, caller.user.tenant).await?;
     let tasks = |status| counts.iter().find(|(of, _)| of == status).map_or(0, |(_, tasks)| *tasks);
     let online = servers.iter().filter(|server| server.online).count();
-    let measured: Vec<Measured> = servers.iter().filter_map(|server| live(&app.fleet, server)?.figures).collect();
+    let measured: Vec<Measured> = servers.iter().filter_map(|server| live(&app.heartbeats, server)?.figures).collect();
     Ok(envelope::ok(OverviewOut {
         total_servers: servers.len(),
         online_servers: online,

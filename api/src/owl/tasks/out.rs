@@ -23,7 +23,7 @@ pub(super) struct NewTaskOut {
 }
 
 impl NewTaskOut {
-    /// What the log says of it: its row may come later, and whoever is told of no task submits another.
+    /// Made from the receipt, because the read model may lag: a client that gets no task back would submit a second one.
     pub(super) fn of(id: Uuid, submitted: &Receipt<Task>) -> Result<Self, ApiError> {
         let task = submitted.state.known().map_err(CommandError::Refused)?;
         let created_at = submitted.recorded.first().ok_or_else(ApiError::not_found)?.recorded_at;

@@ -66,6 +66,14 @@ impl LineQueue {
         self.entries.send(Entry::Lines(lines, kept)).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
+
+    /// Returns when everything that was offered before is kept.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn flush(&self) -> Result<(), LinesFault> {
+        self.keep(Vec::new()).await
+    }
 }
 
 /// The one writer of this server.

@@ -5,7 +5,7 @@ use crate::refusal::{Refusal, RefusalKind};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BalanceError {
-    #[error("the amount must be above 0, with at most two decimals")]
+    #[error("the amount has at most two decimals and is above 0; an adjustment is at most {BALANCE_MAX}, up or down")]
     AmountOutOfRange,
     #[error("a balance may not be adjusted above {BALANCE_MAX}")]
     TooMuch,

@@ -23,7 +23,7 @@ pub const MINUTES_ASSUMED: u32 = 10;
 /// Longest estimate and longest run: seven days.
 pub const MINUTES_MAX: u32 = 7 * 24 * 60;
 const SECONDS_MAX: u32 = MINUTES_MAX * 60;
-/// As JSON writes the one character that not every database can store.
+/// NUL as JSON escapes it; PostgreSQL cannot store it.
 pub(super) const ZERO: &str = "\\u0000";
 const COMMAND_WORDS_MAX: usize = 100;
 

@@ -23,10 +23,10 @@ pub struct Active {
 /// What is known of one type of alert.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Condition {
-    /// It holds, but not yet for as long as the rule demands.
+    /// Since when it has held; set while the time that the rule demands is not over.
     pub since: Option<DateTime<Utc>>,
     pub active: Option<Active>,
-    /// There is no alert before.
+    /// Until then no alert of this type is raised.
     pub quiet_until: Option<DateTime<Utc>>,
 }
 

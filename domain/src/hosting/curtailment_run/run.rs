@@ -73,7 +73,7 @@ impl Run {
                 Some(CurtailmentRunCommand::Start)
             }
             Phase::Executing | Phase::Active if self.mode != ExecutionMode::Manual && self.ends_at <= now => {
-                Some(CurtailmentRunCommand::End)
+                Some(CurtailmentRunCommand::Restore)
             }
             Phase::Planned
             | Phase::Executing
@@ -118,7 +118,7 @@ impl Run {
         let stopped = self.targets.iter().filter(|(_, target)| target.needs_restore());
         let miner_ids: Vec<_> = stopped.map(|(miner_id, _)| *miner_id).collect();
         let failures = count(self.targets.values().filter(|target| target.failed));
-        let end = miner_ids.is_empty().then(|| end(&cause, failures, 0));
+        let end = miner_ids.is_empty().then(|| final_event(&cause, failures, 0));
         let started = CurtailmentRunEvent::RestoreStarted { cause, miner_ids };
         Ok(std::iter::once(started).chain(end).collect())
     }
@@ -153,7 +153,7 @@ impl Run {
         let failures = count(targets().filter(|target| target.failed));
         if let Some(cause) = &self.cause {
             let unrestored = count(targets().filter(|target| target.state == TargetState::RestoreFailed));
-            return Some(end(cause, failures, unrestored));
+            return Some(final_event(cause, failures, unrestored));
         }
         if targets().all(|target| !target.may_be_stopped) {
             return Some(CurtailmentRunEvent::CompletedWithFailures { failures });
@@ -173,7 +173,7 @@ impl Run {
 }
 
 /// How a run ends whose targets have all been told to start, or need not be told.
-fn end(cause: &RestoreCause, failures: u32, unrestored: u32) -> CurtailmentRunEvent {
+fn final_event(cause: &RestoreCause, failures: u32, unrestored: u32) -> CurtailmentRunEvent {
     match cause {
         RestoreCause::Cancelled { reason } => {
             CurtailmentRunEvent::Cancelled { reason: reason.clone(), failures: unrestored }

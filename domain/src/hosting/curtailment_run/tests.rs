@@ -157,7 +157,7 @@ fn a_run_whose_time_has_passed_does_not_start() {
 
 #[test]
 fn an_unknown_run_takes_no_command() {
-    for command in [CurtailmentRunCommand::Start, curtail(1, drifted()), CurtailmentRunCommand::End, cancel()] {
+    for command in [CurtailmentRunCommand::Start, curtail(1, drifted()), CurtailmentRunCommand::Restore, cancel()] {
         given(vec![]).when(command).then_expect_error(CurtailmentRunError::NotFound);
     }
 }
@@ -211,7 +211,7 @@ fn a_run_without_a_single_reachable_miner_ends_at_once() {
 #[test]
 fn the_end_starts_the_miners_again_and_completes_the_run() {
     let end = restore(RestoreCause::Ended, &[1, 2]);
-    given(active()).when(CurtailmentRunCommand::End).then_expect_events(vec![end.clone()]);
+    given(active()).when(CurtailmentRunCommand::Restore).then_expect_events(vec![end.clone()]);
     let restoring = with(active(), &[end, restored(1, TargetState::Released)]);
     given(restoring.clone())
         .when(start_again(2, TargetOutcome::Confirmed))
@@ -245,7 +245,7 @@ fn miners_that_were_never_told_are_not_told_to_start() {
         vec![planned(), started(), stopped(1, TargetState::Unavailable)],
         &[stopped(2, TargetState::Dispatched), stopped(2, TargetState::Confirmed), activated(3.5, 1, 1)],
     );
-    given(events).when(CurtailmentRunCommand::End).then_expect_events(vec![restore(RestoreCause::Ended, &[2])]);
+    given(events).when(CurtailmentRunCommand::Restore).then_expect_events(vec![restore(RestoreCause::Ended, &[2])]);
 }
 
 #[test]
@@ -282,14 +282,14 @@ fn an_ended_run_stays_as_it_is() {
         (CurtailmentRunEvent::Cancelled { reason: None, failures: 0 }, "cancelled"),
     ];
     for (end, state) in ends {
-        for command in [CurtailmentRunCommand::Start, CurtailmentRunCommand::End, cancel()] {
+        for command in [CurtailmentRunCommand::Start, CurtailmentRunCommand::Restore, cancel()] {
             given(with(active(), std::slice::from_ref(&end)))
                 .when(command)
                 .then_expect_error(CurtailmentRunError::WrongState { state });
         }
     }
     given(vec![planned()])
-        .when(CurtailmentRunCommand::End)
+        .when(CurtailmentRunCommand::Restore)
         .then_expect_error(CurtailmentRunError::WrongState { state: "planned" });
 }
 
@@ -301,7 +301,7 @@ fn time_starts_and_ends_a_run_unless_an_operator_does() {
         for event in std::iter::once(&planned).chain(events) {
             cqrs_es::Aggregate::apply(&mut run, event.clone());
         }
-        let CurtailmentRun::Planned(run) = run else { panic!("not planned") };
+        let CurtailmentRun::Known(run) = run else { panic!("not known") };
         run
     };
     let due = |run: &Run, hours| run.due(noon() + TimeDelta::hours(hours)).map(|command| format!("{command:?}"));
@@ -311,7 +311,7 @@ fn time_starts_and_ends_a_run_unless_an_operator_does() {
     assert!(due(&auto, 24).unwrap().starts_with("Cancel"));
     let started = |mode| run(mode, &[started()]);
     assert_eq!(due(&started(ExecutionMode::Auto), 23), None);
-    assert_eq!(due(&started(ExecutionMode::SemiAuto), 24), Some("End".into()));
+    assert_eq!(due(&started(ExecutionMode::SemiAuto), 24), Some("Restore".into()));
     assert_eq!(due(&started(ExecutionMode::Manual), 24), None);
     assert!(run(ExecutionMode::Auto, &[CurtailmentRunEvent::Completed]).is_over() && !auto.is_over());
 }

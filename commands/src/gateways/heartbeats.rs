@@ -42,9 +42,9 @@ pub struct MeasuredGpu {
 
 /// The last heartbeat of each server; nobody is heard yet by default.
 #[derive(Default)]
-pub struct Fleet(RwLock<HashMap<Uuid, Heartbeat>>);
+pub struct Heartbeats(RwLock<HashMap<Uuid, Heartbeat>>);
 
-impl Fleet {
+impl Heartbeats {
     /// Keeps a heartbeat, unless a later session has been heard.
     pub fn hear(&self, server: Uuid, heartbeat: Heartbeat) {
         let mut heard = self.0.write().unwrap_or_else(PoisonError::into_inner);
@@ -68,10 +68,10 @@ mod tests {
     fn an_earlier_session_is_not_heard_any_more() {
         let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
         let heartbeat = |session, seconds| Heartbeat { session, at: at(seconds), running: vec![], figures: None };
-        let (fleet, server) = (Fleet::default(), Uuid::from_u128(1));
-        fleet.hear(server, heartbeat(1, 10));
-        fleet.hear(server, heartbeat(2, 20));
-        fleet.hear(server, heartbeat(1, 30));
-        assert_eq!((fleet.last(server, 1), fleet.last(server, 2)), (None, Some(heartbeat(2, 20))));
+        let (heartbeats, server) = (Heartbeats::default(), Uuid::from_u128(1));
+        heartbeats.hear(server, heartbeat(1, 10));
+        heartbeats.hear(server, heartbeat(2, 20));
+        heartbeats.hear(server, heartbeat(1, 30));
+        assert_eq!((heartbeats.last(server, 1), heartbeats.last(server, 2)), (None, Some(heartbeat(2, 20))));
     }
 }
