@@ -5,7 +5,6 @@ use domain::identity::role::{Access, Module, access};
 use projections::crm::Visible;
 use serde::{Deserialize, Deserializer};
 
-use crate::amount::Amount;
 use crate::auth::Caller;
 use crate::error::ApiError;
 
@@ -34,11 +33,6 @@ pub(super) fn text_patch(patch: Change<String>) -> Change<String> {
         Change::Set(text) if text.trim().is_empty() => Change::Clear,
         Change::Keep | Change::Clear | Change::Set(_) => patch,
     }
-}
-
-/// A decimal of a read model as the document shows it.
-pub(super) fn amount(decimal: &str) -> Amount {
-    Amount(decimal.parse().unwrap_or_default())
 }
 
 /// A word of a body or query that must be one of `words`.

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::crm::{amount, text, visible};
+use super::crm::{text, visible};
 use super::envelope::{self, Envelope};
 use crate::amount::Amount;
 use crate::app::App;
@@ -146,7 +146,7 @@ fn shown(row: customers::Model, revenue: &BTreeMap<i64, Decimal>) -> CustomerOut
         join_date: row.created_at.date_naive(),
         total_revenue: Amount(revenue.get(&row.id).copied().unwrap_or_default()),
         status: row.status,
-        electricity_cost: row.electricity_cost.as_deref().map(amount),
+        electricity_cost: row.electricity_cost.as_deref().map(Amount::of_row),
         miners_count: None,
         lead_id: row.lead_id,
     }

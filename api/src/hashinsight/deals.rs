@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::crm::{amount, one_of, patch, text, visible};
+use super::crm::{one_of, patch, text, visible};
 use super::envelope::{self, Envelope, Pagination};
 use crate::amount::Amount;
 use crate::app::{App, Server};
@@ -207,7 +207,7 @@ fn shown(row: deals::Model, names: &BTreeMap<i64, String>) -> DealOut {
         title: row.title,
         customer_id: row.customer_id,
         customer_name: names.get(&row.customer_id).cloned(),
-        amount: amount(&row.amount),
+        amount: Amount::of_row(&row.amount),
         stage: row.stage,
         probability: row.probability,
         expected_close: row.expected_close,

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::crm::{amount, one_of, patch, text, text_patch, visible};
+use super::crm::{one_of, patch, text, text_patch, visible};
 use super::envelope::{self, Envelope};
 use crate::amount::Amount;
 use crate::app::{App, Server};
@@ -281,7 +281,7 @@ impl From<leads::Model> for LeadOut {
             source: row.source,
             next_follow_up: row.next_follow_up,
             next_followup: row.next_follow_up,
-            estimated_value: row.estimated_value.as_deref().map(amount),
+            estimated_value: row.estimated_value.as_deref().map(Amount::of_row),
             interest_level: row.interest_level,
             notes: row.notes,
             lost_reason: row.lost_reason,

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::crm::{amount, one_of, text};
+use super::crm::{one_of, text};
 use super::envelope::{self, Envelope};
 use super::unique_names::Name;
 use crate::amount::Amount;
@@ -210,7 +210,7 @@ impl From<CreateSiteBody> for SiteDetails {
 }
 
 fn changed(body: ChangeSiteBody, site: sites::Model) -> SiteDetails {
-    let rate = site.electricity_usd_per_kwh.as_deref().map(amount);
+    let rate = site.electricity_usd_per_kwh.as_deref().map(Amount::of_row);
     SiteDetails {
         name: body.name.unwrap_or(site.name),
         location: body.location.unwrap_or(site.location),
@@ -238,7 +238,7 @@ impl From<sites::Model> for SiteOut {
             device_count: row.device_count,
             devices_count: row.device_count,
             active_devices: row.active_devices,
-            electricity_rate: row.electricity_usd_per_kwh.as_deref().map(amount),
+            electricity_rate: row.electricity_usd_per_kwh.as_deref().map(Amount::of_row),
             operator_name: row.operator_name,
             contact_email: row.contact_email,
             created_at: row.created_at,

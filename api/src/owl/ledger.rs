@@ -89,14 +89,13 @@ async fn list_entries(
 
 impl From<ledger_entries::Model> for EntryOut {
     fn from(row: ledger_entries::Model) -> Self {
-        let amount = |text: &str| Amount(text.parse().unwrap_or_default());
         Self {
             id: row.id,
             kind: row.kind,
-            amount: amount(&row.amount),
-            balance_after: amount(&row.balance_after),
-            held_after: row.held_after.as_deref().map(amount),
-            spent_after: row.spent_after.as_deref().map(amount),
+            amount: Amount::of_row(&row.amount),
+            balance_after: Amount::of_row(&row.balance_after),
+            held_after: row.held_after.as_deref().map(Amount::of_row),
+            spent_after: row.spent_after.as_deref().map(Amount::of_row),
             task_id: row.task_id,
             recharge_record_id: row.recharge_record_id,
             reason: row.reason,

@@ -126,24 +126,19 @@ impl TryFrom<Model> for StrategyOut {
             status: row.status,
             error_message: row.error_message,
             account_id: row.account_id,
-            allocated_capital: row.allocated_capital.as_deref().map(amount),
-            allocated_capital_percent: row.allocated_capital_percent.as_deref().map(amount),
-            total_pnl: amount(&row.total_pnl),
+            allocated_capital: row.allocated_capital.as_deref().map(Amount::of_row),
+            allocated_capital_percent: row.allocated_capital_percent.as_deref().map(Amount::of_row),
+            total_pnl: Amount::of_row(&row.total_pnl),
             total_trades: row.total_trades,
             winning_trades: row.winning_trades,
             losing_trades: row.losing_trades,
             win_rate: Amount(trades.unwrap_or_default().round_dp(4)),
-            max_drawdown: amount(&row.max_drawdown),
+            max_drawdown: Amount::of_row(&row.max_drawdown),
             created_at: Timestamp(row.created_at),
             updated_at: Timestamp(row.updated_at),
             last_run_at: row.last_run_at.map(Timestamp),
         })
     }
-}
-
-/// Rows hold decimals that their fold wrote itself.
-fn amount(text: &str) -> Amount {
-    Amount(text.parse().unwrap_or_default())
 }
 
 impl From<StrategyConfig> for ConfigOut {

@@ -22,7 +22,7 @@ use crate::as_of::Lists;
 use crate::auth::{Permitted, Read, module};
 use crate::error::ApiError;
 use crate::extract::Query;
-use crate::hashinsight::crm::{amount, one_of};
+use crate::hashinsight::crm::one_of;
 use crate::hashinsight::envelope::{self, Envelope, Pagination};
 
 const STATES: [&str; 7] =
@@ -169,8 +169,9 @@ fn came_true(run: &curtailment_runs::Model) -> f64 {
 impl From<curtailment_runs::Model> for RunOut {
     fn from(row: curtailment_runs::Model) -> Self {
         let share = came_true(&row);
-        let part =
-            |planned: &str| Amount((amount(planned).0 * Decimal::from_f64(share).unwrap_or_default()).round_dp(2));
+        let part = |planned: &str| {
+            Amount((Amount::of_row(planned).0 * Decimal::from_f64(share).unwrap_or_default()).round_dp(2))
+        };
         Self {
             plan_status: plan_status(&row.status, &row.mode),
             id: row.id,
