@@ -7,6 +7,7 @@ mod agent_lines;
 mod agents;
 mod auth;
 mod containers;
+mod costs;
 mod ledger;
 mod logs;
 mod many_tasks;
