@@ -124,7 +124,15 @@ async fn answer_once(
     parts.extensions.insert(context.clone());
     let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
     let done = response.status().is_success() || response.status().is_redirection();
-    if done { keep_answer(app, &key, &context, response).await } else { Ok(response) }
+    if !done {
+        return Ok(response);
+    }
+    let mut response = keep_answer(app, &key, &context, response).await?;
+    // The first one may not have got its answer yet, so there was none to give again.
+    if context.repeats() {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
 }
 
 /// Whatever somebody shows who is not signed in, hashed: the key of a device, and cookies, of which one may renew an

@@ -15,6 +15,7 @@ mod queue;
 mod real_agents;
 mod recharge;
 mod refusals;
+mod repeats;
 mod tasks;
 
 use serde_json::json;
