@@ -7,7 +7,7 @@ use commands::gateways::log_lines::{ActionProgress, LineQueue, LogLines};
 use commands::gateways::market::MarketData;
 use commands::gateways::notifications::Outside;
 use commands::gateways::readings::BatteryReadings;
-use commands::{Clock, CommandBus, CommandContext, CommandError, Readers, Receipt, Turns};
+use commands::{Clock, CommandBus, CommandContext, CommandError, Holdups, Readers, Receipt, Turns};
 use domain::aggregate::Decider;
 use domain::log::Log;
 use projections::{ReadModels, Statuses};
@@ -50,6 +50,8 @@ pub struct Server {
     pub statuses: watch::Receiver<Arc<Statuses>>,
     /// Why all projections stand still, while they do.
     pub paused: watch::Receiver<Option<String>>,
+    /// What process managers and gateways wait for.
+    pub holdups: Arc<Holdups>,
     pub secrets: Secrets,
     pub tokens: Tokens,
     pub sessions: OpenSessions,

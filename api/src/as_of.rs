@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use crate::app::App;
-use crate::error::ApiError;
+use crate::error::{ApiError, Place};
 use crate::extract::Query;
 
 /// Past lists kept for the next page.
@@ -64,8 +64,8 @@ impl FromRequestParts<App> for Lists {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let Query(AsOfQuery { as_of }) = Query::from_request_parts(parts, app).await?;
-        let moment =
-            as_of.map(|text| text.parse()).transpose().map_err(|message: String| ApiError::field("as_of", message))?;
+        let moment = as_of.map(|text| text.parse()).transpose();
+        let moment = moment.map_err(|message: String| ApiError::field("as_of", message).of(Place::Query))?;
         Ok(Self { app: Arc::clone(app), moment })
     }
 }

@@ -13,7 +13,7 @@ use projections::Projection;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
-use crate::error::ApiError;
+use crate::error::{ApiError, Place};
 
 /// Its operations.
 pub fn routes() -> OpenApiRouter<App> {
@@ -41,7 +41,7 @@ fn limit(given: Option<u64>, default: u64, most: u64) -> Result<u64, ApiError> {
     if (1..=most).contains(&limit) {
         Ok(limit)
     } else {
-        Err(ApiError::field("limit", format!("must be between 1 and {most}")))
+        Err(ApiError::field("limit", format!("must be between 1 and {most}")).of(Place::Query))
     }
 }
 
@@ -51,6 +51,6 @@ fn offset(given: Option<u64>) -> Result<u64, ApiError> {
     if u32::try_from(offset).is_ok() {
         Ok(offset)
     } else {
-        Err(ApiError::field("offset", format!("must be between 0 and {}", u32::MAX)))
+        Err(ApiError::field("offset", format!("must be between 0 and {}", u32::MAX)).of(Place::Query))
     }
 }

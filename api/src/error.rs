@@ -72,10 +72,19 @@ impl From<RefusalKind> for ErrorKind {
     }
 }
 
+/// Which part of a request a field is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Body,
+    Query,
+    Header,
+}
+
 /// One field that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
-    /// Where in the body or query, dotted; empty for the whole.
+    pub place: Place,
+    /// Where in it, dotted; empty for the whole.
     pub field: String,
     /// What is wrong with it, as a stable word.
     pub code: &'static str,
@@ -103,17 +112,24 @@ impl ApiError {
         Self { kind, code, message: message.into(), fields: Vec::new(), retry_after: None, details: Map::new() }
     }
 
-    /// One field is wrong.
+    /// One field of the body is wrong.
     pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::field_by("invalid_request", field, message)
     }
 
-    /// One field is wrong, and `code` says how.
+    /// One field of the body is wrong, and `code` says how.
     pub fn field_by(code: &'static str, field: impl Into<String>, message: impl Into<String>) -> Self {
-        let field = FieldError { field: field.into(), code, message: message.into() };
+        let field = FieldError { place: Place::Body, field: field.into(), code, message: message.into() };
         let sentence =
             if field.field.is_empty() { field.message.clone() } else { format!("{}: {}", field.field, field.message) };
         Self { fields: vec![field], ..Self::new(ErrorKind::Invalid, code, sentence) }
+    }
+
+    /// The same of fields that are not in the body.
+    #[must_use]
+    pub fn of(mut self, place: Place) -> Self {
+        self.fields.iter_mut().for_each(|field| field.place = place);
+        self
     }
 
     /// One error that says of several fields what is wrong; its sentence is that of the first.

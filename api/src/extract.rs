@@ -10,7 +10,7 @@ use domain::payload::UnfitPayload;
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
-use crate::error::{ApiError, ErrorKind};
+use crate::error::{ApiError, ErrorKind, Place};
 use crate::request::RequestContext;
 use crate::surface::Surface;
 
@@ -63,7 +63,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
         let query = parts.uri.query().unwrap_or_default();
         // In Owl Factory's lists a filter without a value is one that is not set.
         let of_owl = parts.extensions.get::<RequestContext>().is_some_and(|request| request.surface == Surface::Owl);
-        if of_owl { form_fields(&without_empty(query)) } else { form_fields(query) }.map(Self)
+        let fields = if of_owl { form_fields(&without_empty(query)) } else { form_fields(query) };
+        fields.map(Self).map_err(|error| error.of(Place::Query))
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
+use commands::Waits;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::app::{App, Server};
@@ -63,6 +64,9 @@ async fn measure(server: &Server) {
     set("corelog_processes_position", &[], handled);
     set("corelog_processes_lag", &[], head.saturating_sub(handled));
     set("corelog_projections_paused", &[], u64::from(server.paused.borrow().is_some()));
+    let Waits { of_processes, of_gateways } = server.holdups.waits();
+    set("corelog_processes_waiting", &[], of_processes);
+    set("corelog_gateways_waiting", &[], of_gateways);
     for (name, status) in server.statuses.borrow().iter() {
         let label = [("projection", *name)];
         set("corelog_projection_position", &label, status.checkpoint.position);

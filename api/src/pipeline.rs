@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::app::{App, Server};
 use crate::auth::{Identity, identify};
-use crate::error::{ApiError, ErrorKind};
+use crate::error::{ApiError, ErrorKind, Place};
 use crate::extract::{self, BODY_BYTES_MAX};
 use crate::metrics;
 use crate::request::{RequestContext, serving};
@@ -124,7 +124,15 @@ async fn answer_once(
     parts.extensions.insert(context.clone());
     let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
     let done = response.status().is_success() || response.status().is_redirection();
-    if done { keep_answer(app, &key, &context, response).await } else { Ok(response) }
+    if !done {
+        return Ok(response);
+    }
+    let mut response = keep_answer(app, &key, &context, response).await?;
+    // The first one may not have got its answer yet, so there was none to give again.
+    if context.repeats() {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
 }
 
 /// A hash of what a caller shows who is not signed in: the key of a device, or cookies, one of which may be a refresh
@@ -204,7 +212,7 @@ fn idempotency_key(request: &Request) -> Result<Option<String>, ApiError> {
     let Some(value) = request.headers().get(IDEMPOTENCY_KEY).filter(|_| changes) else { return Ok(None) };
     match value.to_str() {
         Ok(key) if !key.is_empty() && key.len() <= KEY_CHARS_MAX => Ok(Some(key.to_owned())),
-        _ => Err(ApiError::field("Idempotency-Key", format!("must have 1 to {KEY_CHARS_MAX} visible characters"))),
+        _ => Err(header_field("Idempotency-Key", &format!("must have 1 to {KEY_CHARS_MAX} visible characters"))),
     }
 }
 
@@ -212,12 +220,13 @@ fn idempotency_key(request: &Request) -> Result<Option<String>, ApiError> {
 fn dry_run(request: &Request, surface: Surface) -> Result<bool, ApiError> {
     let query = form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
     let asked = query.filter(|(name, _)| name == "dry_run").last().map(|(_, value)| value);
+    let refused = |message: &str| ApiError::field("dry_run", message).of(Place::Query);
     if surface == Surface::Platform {
         let asked = asked.map(|asked| asked.parse()).transpose();
-        return asked.map(Option::unwrap_or_default).map_err(|_| ApiError::field("dry_run", "must be true or false"));
+        return asked.map(Option::unwrap_or_default).map_err(|_| refused("must be true or false"));
     }
     let commands = !request.method().is_safe() && asked.is_some_and(|asked| asked != "false");
-    if commands { Err(ApiError::field("dry_run", "only commands of the platform are rehearsed")) } else { Ok(false) }
+    if commands { Err(refused("only commands of the platform are rehearsed")) } else { Ok(false) }
 }
 
 fn if_match(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
@@ -227,13 +236,18 @@ fn if_match(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
         return Ok(None);
     }
     let version = text.trim_start_matches("W/").trim_matches('"').parse();
-    version.map(Some).map_err(|_| ApiError::field("If-Match", "is not an ETag of this server"))
+    version.map(Some).map_err(|_| header_field("If-Match", "is not an ETag of this server"))
 }
 
 fn min_position(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
     let Some(value) = headers.get(MIN_POSITION) else { return Ok(None) };
     let position = value.to_str().ok().and_then(|text| text.parse().ok());
-    position.map(Some).ok_or_else(|| ApiError::field("Corelog-Min-Position", "is not a position"))
+    position.map(Some).ok_or_else(|| header_field("Corelog-Min-Position", "is not a position"))
+}
+
+/// One header is wrong.
+fn header_field(name: &str, message: &str) -> ApiError {
+    ApiError::field(name, message).of(Place::Header)
 }
 
 /// The id that a client or proxy gave, if it is a UUID; otherwise a fresh one.

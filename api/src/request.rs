@@ -68,6 +68,8 @@ struct Progress {
     version: AtomicU64,
     /// What a dry run would append.
     rehearsed: Mutex<Vec<RehearsedEvent>>,
+    /// Whether the first command that did something had been carried out before, for the same request.
+    repeats: OnceLock<bool>,
     /// How the caller stands with the limit that counted the request.
     standing: OnceLock<Standing>,
 }
@@ -170,6 +172,10 @@ impl RequestContext {
     /// When an event cannot be shown.
     pub fn note<A: Decider>(&self, id: &str, receipt: &Receipt<A>) -> Result<(), ApiError> {
         self.reached(receipt.position);
+        if !receipt.events.is_empty() {
+            // Those after the first say less: who comes second may still be the first to give the next command.
+            let _ = self.progress.repeats.set(receipt.repeated);
+        }
         if !self.dry_run {
             return Ok(());
         }
@@ -181,6 +187,11 @@ impl RequestContext {
     /// What the commands of a dry run would append, in their order.
     pub fn rehearsed(&self) -> Vec<RehearsedEvent> {
         self.progress.rehearsed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the same request, under the same key, came before and was carried out, or is being carried out.
+    pub(crate) fn repeats(&self) -> bool {
+        self.progress.repeats.get().copied().unwrap_or_default()
     }
 
     pub(crate) fn stands(&self, standing: Standing) {

@@ -6,6 +6,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use commands::Waits;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
@@ -87,14 +88,16 @@ fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
     ApiError::internal(&"a handler panicked").into_response()
 }
 
-/// Whether the log and the read models answer, and whether every projection runs.
+/// Whether the log and the read models answer, and whether all projections, process managers and gateways get on.
 async fn health(State(app): State<App>) -> Response {
     let log = app.log().head().await;
     let read_models = app.models.read.ping().await;
     let halted = app.statuses.borrow().values().any(|status| status.halted.is_some());
     let paused = app.paused.borrow().is_some();
     let word = |good: bool| if good { "ok" } else { "unavailable" };
-    let healthy = log.is_ok() && read_models.is_ok() && !halted && !paused;
+    let waits = app.holdups.waits();
+    let waiting = |pieces: u64| if pieces == 0 { "ok" } else { "waiting" };
+    let healthy = log.is_ok() && read_models.is_ok() && !halted && !paused && waits == Waits::default();
     let body = serde_json::json!({
         "status": if healthy { "healthy" } else { "unhealthy" },
         "version": env!("CARGO_PKG_VERSION"),
@@ -103,6 +106,8 @@ async fn health(State(app): State<App>) -> Response {
             "log": word(log.is_ok()),
             "read_models": word(read_models.is_ok()),
             "projections": if halted { "halted" } else if paused { "paused" } else { "ok" },
+            "processes": waiting(waits.of_processes),
+            "gateways": waiting(waits.of_gateways),
         },
     });
     let status = if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

@@ -17,7 +17,7 @@ use commands::gateways::notifications::{Notifications, Outside, Words};
 use commands::gateways::task_clock::TaskClock;
 use commands::gateways::{Gateway, GatewayRunner};
 use commands::processes::{self, ProcessRunner};
-use commands::{Clock, CommandBus, Readers, Turns};
+use commands::{Clock, CommandBus, Holdups, Readers, Turns};
 use projections::{Runner, catalogue};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -143,11 +143,13 @@ async fn assembled(config: Config, clock: Clock, storage: &Storage) -> Result<(A
     let heartbeats = Arc::new(Heartbeats::default());
     let bus = Arc::new(CommandBus::new(Arc::clone(&storage.log), clock));
     let projections = up_to_date(storage).await?;
-    let processes = ProcessRunner::new(Arc::clone(&bus), processes::all());
+    let holdups = Arc::new(Holdups::default());
+    let processes = ProcessRunner::new(Arc::clone(&bus), processes::all(), Arc::clone(&holdups));
     let app = Arc::new(Server {
         readers: Readers::new(projections.position(), projections.wanted(), processes.handled()),
         statuses: projections.statuses(),
         paused: projections.paused(),
+        holdups,
         models: storage.models.clone(),
         past: PastLists::default(),
         market: market::open(&config).await?,
@@ -203,9 +205,11 @@ impl Followers {
 /// Starts what acts on the world outside, or looks at it.
 fn start_gateways(app: &App, leading: &watch::Receiver<bool>, readers: &mut JoinSet<()>) -> Result<(), StartError> {
     for gateway in gateways(app)? {
-        readers.spawn(GatewayRunner::new(Arc::clone(&app.bus), gateway).run(leading.clone()));
+        let runner = GatewayRunner::new(Arc::clone(&app.bus), gateway, Arc::clone(&app.holdups));
+        readers.spawn(runner.run(leading.clone()));
     }
-    let watch = AlertWatch::new(Arc::clone(&app.bus), Arc::clone(&app.readings), app.config.alerts.check_every());
+    let (bus, readings, holdups) = (Arc::clone(&app.bus), Arc::clone(&app.readings), Arc::clone(&app.holdups));
+    let watch = AlertWatch::new(bus, readings, app.config.alerts.check_every(), holdups);
     readers.spawn(watch.run(leading.clone()));
     readers.spawn(readings::drop_old(Arc::clone(app), leading.clone()));
     readers.spawn(readings::listen_to_broker(Arc::clone(app), leading.clone()));

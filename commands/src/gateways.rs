@@ -37,6 +37,7 @@ use tokio::task::JoinSet;
 
 use crate::bus::{CommandBus, CommandError};
 use crate::context::CommandContext;
+use crate::holdups::{Holdups, Waiting};
 
 /// Pieces of work that one gateway drives at the same time, unless it says otherwise.
 const WORK_AT_ONCE: usize = 64;
@@ -103,11 +104,12 @@ pub struct GatewayRunner {
     tasks: JoinSet<(Arc<str>, Result<(), String>)>,
     through: u64,
     kept: u64,
+    holdups: Arc<Holdups>,
 }
 
 impl GatewayRunner {
-    /// A runner for `gateway`, whose outcomes go to `bus`.
-    pub fn new(bus: Arc<CommandBus>, gateway: Arc<dyn Gateway>) -> Self {
+    /// A runner for `gateway`, whose outcomes go to `bus`; it tells `holdups` what the gateway waits for.
+    pub fn new(bus: Arc<CommandBus>, gateway: Arc<dyn Gateway>, holdups: Arc<Holdups>) -> Self {
         Self {
             bus,
             gateway,
@@ -116,6 +118,7 @@ impl GatewayRunner {
             tasks: JoinSet::new(),
             through: 0,
             kept: 0,
+            holdups,
         }
     }
 
@@ -127,6 +130,7 @@ impl GatewayRunner {
                 tokio::time::sleep(PAUSE_AFTER_FAULT).await;
             }
             self.tasks.shutdown().await;
+            self.holdups.cease(|who| who == Waiting::Gateway(self.gateway.name()));
             self.running.clear();
             self.open.clear();
         }
@@ -198,8 +202,13 @@ impl GatewayRunner {
 
     fn finished(&mut self, id: &Arc<str>, outcome: Result<(), String>) {
         self.running.remove(id);
-        if let Err(reason) = outcome {
-            tracing::warn!(gateway = self.gateway.name(), %id, reason, "work is taken up again");
+        let who = Waiting::Gateway(self.gateway.name());
+        match outcome {
+            Ok(()) => self.holdups.got_on(who, id),
+            Err(reason) => {
+                tracing::warn!(gateway = self.gateway.name(), %id, reason, "work is taken up again");
+                self.holdups.failed(who, id);
+            }
         }
     }
 

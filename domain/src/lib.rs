@@ -1,6 +1,6 @@
 //! Aggregates, events and the rules of the business: no I/O, clock, randomness, SQL or HTTP.
 //!
-//! The kernel (`aggregate`, `event`, `log`, `metadata`, `payload`, `refusal`, `text`) is what every context builds on; a context is a
+//! The kernel (`aggregate`, `event`, `log`, `metadata`, `payload`, `plain_text`, `refusal`, `text`) is what every context builds on; a context is a
 //! module of its own and never uses another one. Time and new ids come in with the command.
 
 pub mod aggregate;
@@ -8,6 +8,7 @@ pub mod event;
 pub mod log;
 pub mod metadata;
 pub mod payload;
+pub mod plain_text;
 pub mod refusal;
 pub mod text;
 

@@ -74,7 +74,7 @@ async fn a_long_backlog_is_handled_to_its_end(engine: Engine) {
     let storage = Storage::open(&config).await.unwrap();
     let head = storage.log.head().await.unwrap();
     let bus = Arc::new(CommandBus::new(Arc::clone(&storage.log), Clock::system()));
-    let runner = ProcessRunner::new(Arc::clone(&bus), processes::all());
+    let runner = ProcessRunner::new(Arc::clone(&bus), processes::all(), Arc::default());
     let mut handled = runner.handled();
     let running = tokio::spawn(runner.run(storage.leading.clone()));
     let all = handled.wait_for(|handled| handled.through >= head);

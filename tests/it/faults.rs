@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use api::config::Config;
 use api::surface::Surface;
+use domain::log::{Append, NewEvent};
 use sea_orm::ConnectionTrait;
 use serde_json::json;
 use tests::engine::Engine;
@@ -81,4 +82,57 @@ async fn read_models_that_cannot_be_written_are_told_of(engine: Engine) {
     rename("lost", "leads_v1").await;
     health("ok").await;
     assert_eq!(admin.get("/crm/api/leads").await.expect(200).at("/leads/0/name"), "Ada");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_that_does_not_get_on_is_told_of_sqlite() {
+    work_that_does_not_get_on_is_told_of(Engine::Sqlite).await;
+}
+#[tokio::test(flavor = "multi_thread")]
+async fn work_that_does_not_get_on_is_told_of_postgres() {
+    work_that_does_not_get_on_is_told_of(Engine::Postgres).await;
+}
+/// A task whose last event only a newer program can read: process managers wait for that program, and the gateway that
+/// watches over the task cannot tell what to do.
+async fn work_that_does_not_get_on_is_told_of(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let (user, anonymous) = (server.user(Surface::Owl), server.anonymous());
+    let code = server.admin(Surface::Owl).post("/api/recharge/codes", json!({ "amount": 100 })).await.expect(200);
+    user.post("/api/recharge/redeem", json!({ "code": code.at("/data/codes/0/code") })).await.expect(200);
+    let task = user.post("/api/tasks", json!({ "title": "a", "task_type": "training" })).await.expect(200);
+    let healthy = anonymous.get("/health").await.expect(200);
+    assert_eq!((healthy.at("/components/processes"), healthy.at("/components/gateways")), (&json!("ok"), &json!("ok")));
+    let measured = anonymous.get("/metrics").await.text;
+    assert!(measured.contains("corelog_processes_waiting 0") && measured.contains("corelog_gateways_waiting 0"));
+
+    let submitted = server.log.read_stream("task", task.at("/data/id").as_str().unwrap(), 0).await.unwrap().remove(0);
+    let event = |event_type, payload: &str| NewEvent {
+        event_id: tests::fresh_id(),
+        event_type,
+        event_version: 1,
+        payload: payload.to_owned(),
+    };
+    let events = vec![event("task.submitted", &submitted.payload), event("task.foreseen", r#"{"foreseen":{}}"#)];
+    let append = Append {
+        aggregate_type: "task",
+        aggregate_id: tests::fresh_id().to_string(),
+        expected_sequence: 0,
+        events,
+        tenant: submitted.tenant,
+        metadata: submitted.metadata.to_string(),
+        key: None,
+    };
+    server.log.append(append).await.unwrap();
+    let told = async {
+        loop {
+            let health = anonymous.get("/health").await;
+            if ["processes", "gateways"].iter().all(|of| health.at(&format!("/components/{of}")) == "waiting") {
+                return health;
+            }
+        }
+    };
+    let health = tokio::time::timeout(PATIENCE, told).await.unwrap();
+    assert_eq!((health.status, health.at("/status")), (503, &json!("unhealthy")));
+    let measured = anonymous.get("/metrics").await.text;
+    assert!(measured.contains("corelog_gateways_waiting 1") && !measured.contains("corelog_processes_waiting 0"));
 }

@@ -19,6 +19,7 @@ mod log_lines;
 mod miner_gateway;
 mod operations;
 mod owl;
+mod plain_texts;
 mod platform;
 mod projecting;
 mod replay;

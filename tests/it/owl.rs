@@ -7,6 +7,7 @@ mod agent_lines;
 mod agents;
 mod auth;
 mod containers;
+mod costs;
 mod ledger;
 mod logs;
 mod many_tasks;
@@ -14,6 +15,7 @@ mod queue;
 mod real_agents;
 mod recharge;
 mod refusals;
+mod repeats;
 mod tasks;
 
 use serde_json::json;

@@ -34,21 +34,23 @@ fn statements(engine: Engine, user: UserId, count: u64) -> [String; 3] {
          CASE WHEN n % 1000 = 0 THEN 'running' WHEN n % 1000 = 1 THEN 'pending' WHEN n % 10 = 0 THEN 'failed' \
          ELSE 'completed' END AS status, CASE WHEN n % 100003 = 77 THEN 'simulation' WHEN n % 4 = 0 THEN 'training' \
          ELSE 'inference' END AS task_type FROM numbers) \
-         INSERT INTO tasks_v2 (id, tenant, user_id, title, task_type, status, progress, priority, lease, gpus, memory_gb, \
-         config, cost, created_at, updated_at, queued, position, changed, of_user, of_status, of_type, of_status_and_type) \
-         SELECT {id}, '{tenant}', '{user}', 'task ' || n, p.task_type, p.status, 0.0, n % 5 + 1, 0, 0, '0', '{{}}', '0', \
+         INSERT INTO tasks_v3 (id, tenant, user_id, title, task_type, status, progress, priority, lease, gpus, memory_gb, \
+         config, cost, earlier_cost, paid, created_at, updated_at, queued, position, changed, of_user, of_status, of_type, \
+         of_status_and_type) \
+         SELECT {id}, '{tenant}', '{user}', 'task ' || n, p.task_type, p.status, 0.0, n % 5 + 1, 0, 0, '0', '{{}}', '0', '0', \
+         '0', \
          {created_at}, {changed_at}, n, n, changed, of_user, of_status, of_type, of_status_and_type \
          FROM places p JOIN lists l ON l.status = p.status AND l.task_type = p.task_type"
     );
-    let counts = "INSERT INTO task_counts_v1 (id, tenant, user_id, status, task_type, tasks) \
-         SELECT user_id || '/' || status || '/' || task_type, tenant, user_id, status, task_type, count(*) FROM tasks_v2 \
-         GROUP BY tenant, user_id, status, task_type";
+    let counts = "INSERT INTO task_counts_v2 (id, tenant, user_id, status, task_type, tasks, deleted) \
+         SELECT user_id || '/' || status || '/' || task_type, tenant, user_id, status, task_type, count(*), 0 \
+         FROM tasks_v3 GROUP BY tenant, user_id, status, task_type";
     let (counts, look) = match engine {
         Engine::Sqlite => (counts.to_owned(), "ANALYZE"),
         // Read models are not flushed commit by commit, and what is not flushed is not yet visible to all: an index alone
         // would not do for reading it.
         Engine::Postgres => {
-            (format!("BEGIN; SET LOCAL synchronous_commit = on; {counts}; COMMIT"), "VACUUM ANALYZE tasks_v2")
+            (format!("BEGIN; SET LOCAL synchronous_commit = on; {counts}; COMMIT"), "VACUUM ANALYZE tasks_v3")
         }
     };
     [tasks, counts, look.to_owned()]

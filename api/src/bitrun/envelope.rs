@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::error::{ApiError, ErrorKind};
+use crate::error::{ApiError, ErrorKind, FieldError, Place};
 
 /// A moment as its clients read it: microseconds, and `+00:00` rather than `Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
@@ -48,12 +48,18 @@ fn status(error: &ApiError) -> StatusCode {
 
 /// Wrong fields as a list of places, as its clients know it.
 fn validation(error: &ApiError) -> Value {
-    let place = |field: &str| {
-        let names = field.split('.').filter(|name| !name.is_empty()).map(|name| Value::String(name.to_owned()));
-        std::iter::once(Value::String("body".to_owned())).chain(names).collect::<Vec<_>>()
-    };
     let missing = |message: &str| if message.starts_with("missing field") { "missing" } else { "value_error" };
-    let list =
-        error.fields.iter().map(|f| json!({ "type": missing(&f.message), "loc": place(&f.field), "msg": f.message }));
+    let list = error.fields.iter().map(|f| json!({ "type": missing(&f.message), "loc": place(f), "msg": f.message }));
     if error.fields.is_empty() { Value::String(error.message.clone()) } else { Value::Array(list.collect()) }
+}
+
+/// Where in the request a field stands.
+fn place(field: &FieldError) -> Vec<&str> {
+    let part = match field.place {
+        Place::Body => "body",
+        Place::Query => "query",
+        Place::Header => "header",
+    };
+    let names = field.field.split('.').filter(|name| !name.is_empty());
+    std::iter::once(part).chain(names).collect()
 }

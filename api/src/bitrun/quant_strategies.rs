@@ -22,7 +22,7 @@ use crate::amount::Amount;
 use crate::app::{App, Server};
 use crate::as_of::Lists;
 use crate::auth::{AuthUser, Caller};
-use crate::error::{ApiError, ErrorKind};
+use crate::error::{ApiError, ErrorKind, Place};
 use crate::extract::{Body, Path, Query};
 
 const LIMIT_MAX: u64 = 100;
@@ -129,8 +129,11 @@ async fn list_quant_strategies(
     caller: Caller,
     Query(query): Query<StrategiesQuery>,
 ) -> Result<Json<Vec<StrategyOut>>, ApiError> {
+    let asked = query.status.as_deref().map(|word| ("status", word));
+    let asked = asked.or(query.status_filter.as_deref().map(|word| ("status_filter", word)));
+    let asked = asked.map(|(name, word)| status(name, word)).transpose();
     let wanted = Wanted {
-        status: query.status.or(query.status_filter).as_deref().map(|word| status("status", word)).transpose()?,
+        status: asked.map_err(|error| error.of(Place::Query))?,
         strategy_type: query.strategy_type.map(|word| StrategyType::from(word).as_str().to_owned()),
         limit: super::limit(query.limit, LIMIT_MAX, LIMIT_MAX)?,
         offset: super::offset(query.offset)?,

@@ -9,7 +9,7 @@ use projections::Page;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::error::{ApiError, ErrorKind, FieldError};
+use crate::error::{ApiError, ErrorKind, FieldError, Place};
 
 /// The envelope of success.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -99,7 +99,8 @@ pub fn error(error: &ApiError) -> Response {
 /// What is wrong with each field.
 fn field_errors(error: &ApiError) -> Map<String, Value> {
     let mut field_errors: Map<String, Value> = Map::new();
-    let whole = FieldError { field: String::new(), code: error.code, message: error.message.clone() };
+    let whole =
+        FieldError { place: Place::Body, field: String::new(), code: error.code, message: error.message.clone() };
     let fields = if error.fields.is_empty() { std::slice::from_ref(&whole) } else { &error.fields };
     for field in fields {
         let (name, message) = match words::field_of(field.code, &field.message) {

@@ -90,9 +90,6 @@ async fn create_codes(
     if !(1..=BATCH_MAX).contains(&batch_size) {
         return Err(ApiError::field("batch_size", format!("must be between 1 and {BATCH_MAX}")));
     }
-    if body.description.as_ref().is_some_and(|text| text.chars().count() > 500) {
-        return Err(ApiError::field("description", "must have at most 500 characters"));
-    }
     let issuing = (0..batch_size).map(|n| issue(&app, &caller, &body, n));
     let codes: Vec<NewCodeOut> = stream::iter(issuing).buffered(AT_ONCE).try_collect().await?;
     app.settled(&caller.request).await;

@@ -2,9 +2,8 @@
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use projections::Paging;
 use projections::billing::balances;
-use projections::compute::{task_counts, tasks};
+use projections::compute::task_counts;
 use projections::identity::users;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -60,6 +59,7 @@ struct CurrentUserOut {
     #[serde(flatten)]
     user: UserOut,
     balance: Amount,
+    /// All that were ever submitted.
     total_tasks: u64,
 }
 
@@ -77,7 +77,8 @@ async fn shown(server: &Server, caller: &Caller) -> Result<CurrentUserOut, ApiEr
     let user = users::find(db, tenant, id).await?;
     let user = UserOut::of(user.ok_or_else(ApiError::not_found)?)?;
     let balance = balances::of(db, tenant, id).await?;
-    let total_tasks = task_counts::count(db, tenant, id, None, None).await?;
+    let (tasks, _) = task_counts::history(db, tenant, id).await?;
+    let total_tasks = task_counts::ever(&tasks, &[]);
     Ok(CurrentUserOut { user, balance: Amount(balance), total_tasks })
 }
 
@@ -117,7 +118,7 @@ async fn change_password(
     Ok(envelope::ok(Value::Null))
 }
 
-/// What the user's tasks came to.
+/// What the user's tasks came to, those among them that were deleted.
 #[derive(Serialize, ToSchema)]
 struct UserStatsOut {
     total_tasks: u64,
@@ -138,15 +139,14 @@ async fn get_user_stats(
     SignedIn(caller): SignedIn,
 ) -> Result<Envelope<UserStatsOut>, ApiError> {
     let (db, tenant, id) = (&app.models.read, caller.user.tenant, caller.user.id);
-    let count = |status: Option<&'static str>| task_counts::count(db, tenant, id, status, None);
     let figures = balances::figures(db, tenant, id).await?;
-    let newest = tasks::list(db, tenant, id, &tasks::Wanted::default(), Paging { page: 1, per_page: 1 }).await?;
+    let (tasks, last_task_date) = task_counts::history(db, tenant, id).await?;
     Ok(envelope::ok(UserStatsOut {
-        total_tasks: count(None).await?,
-        completed_tasks: count(Some("completed")).await?,
-        failed_tasks: count(Some("failed")).await? + count(Some("timed_out")).await?,
+        total_tasks: task_counts::ever(&tasks, &[]),
+        completed_tasks: task_counts::ever(&tasks, &["completed"]),
+        failed_tasks: task_counts::ever(&tasks, &["failed", "timed_out"]),
         total_cost: Amount(figures.spent),
         current_balance: Amount(figures.balance),
-        last_task_date: newest.rows.first().map(|task| task.created_at),
+        last_task_date,
     }))
 }

@@ -27,7 +27,7 @@ pub(crate) fn level(level: AlertLevel) -> &'static str {
 pub(crate) fn refusal(code: &str) -> Option<&'static str> {
     Some(match code {
         "alert_rule.type_taken" => "该类型已有启用的预警规则",
-        "alert_rule.name_length" => "规则名称长度必须在1到100之间",
+        "alert_rule.name_length" => "规则名称长度必须在1到100之间，且不能包含控制字符",
         "alert_rule.cooldown_out_of_range" => "冷却时间必须在1到1440分钟之间",
         "alert_rule.duration_out_of_range" => "持续时间必须在0到1440分钟之间",
         "alert_rule.too_many" => "预警规则数量已达上限（50条）",

@@ -24,6 +24,7 @@ use self::watched::Watched;
 use self::watchlist::{FOLLOWED, Watchlist};
 use super::readings::{BatteryReadings, ReadingsFault, StoredReading};
 use crate::bus::CommandBus;
+use crate::holdups::{Holdups, Waiting};
 
 const READER: &str = "gateway:alert_watch";
 /// Readings that are judged in one go.
@@ -59,11 +60,17 @@ pub struct AlertWatch {
     arrival: u64,
     kept: (u64, Instant),
     next_check: DateTime<Utc>,
+    holdups: Arc<Holdups>,
 }
 
 impl AlertWatch {
-    /// A watch over the devices that report to `readings`.
-    pub fn new(bus: Arc<CommandBus>, readings: Arc<dyn BatteryReadings>, check_every: Duration) -> Self {
+    /// A watch over the devices that report to `readings`; it tells `holdups` when it waits.
+    pub fn new(
+        bus: Arc<CommandBus>,
+        readings: Arc<dyn BatteryReadings>,
+        check_every: Duration,
+        holdups: Arc<Holdups>,
+    ) -> Self {
         Self {
             bus,
             readings,
@@ -73,6 +80,7 @@ impl AlertWatch {
             arrival: 0,
             kept: (0, Instant::now()),
             next_check: DateTime::UNIX_EPOCH,
+            holdups,
         }
     }
 
@@ -81,6 +89,7 @@ impl AlertWatch {
         while leading.wait_for(|leading| *leading).await.is_ok() {
             if let Err(error) = self.lead(&leading).await {
                 tracing::warn!(%error, "the watch over devices pauses");
+                self.holdups.failed(Waiting::Gateway("alert_watch"), "readings");
                 tokio::time::sleep(PAUSE_AFTER_FAULT).await;
             }
         }

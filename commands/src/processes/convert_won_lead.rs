@@ -8,6 +8,7 @@ use domain::crm::customer::{Customer, CustomerCommand, CustomerDetails};
 use domain::crm::deal::{Deal, DealCommand, DealDetails, DealStage};
 use domain::crm::lead::{Lead, LeadDetails, LeadEvent, LeadStatus};
 use domain::event::{DecodeError, Recorded};
+use domain::plain_text::to_line;
 
 use super::{Process, ProcessError};
 use crate::bus::{CommandBus, Receipt};
@@ -48,11 +49,13 @@ impl ConvertWonLead {
         details: &LeadDetails,
     ) -> Result<i64, ProcessError> {
         let id = bus.allocate("customer", 1, &self.context(bus, event, "customer_number")?).await?;
+        // What old leads hold may be refused today, and a lead that was won must not stay without its customer.
+        let line = |text: &Option<String>| text.as_deref().map(to_line);
         let details = CustomerDetails {
-            name: details.name.clone(),
-            email: details.email.clone(),
-            phone: details.phone.clone(),
-            company: details.company.clone(),
+            name: to_line(&details.name),
+            email: line(&details.email),
+            phone: line(&details.phone),
+            company: line(&details.company),
             ..CustomerDetails::default()
         };
         let create = CustomerCommand::Create { id, details, from_lead: Some(lead) };
@@ -70,7 +73,7 @@ impl ConvertWonLead {
     ) -> Result<Receipt<Deal>, ProcessError> {
         let id = bus.allocate("deal", 1, &self.context(bus, event, "deal_number")?).await?;
         let details = DealDetails {
-            title: details.company.unwrap_or(details.name),
+            title: to_line(&details.company.unwrap_or(details.name)),
             customer_id,
             amount: details.estimated_value.unwrap_or_default(),
             expected_close: None,
@@ -90,7 +93,8 @@ mod tests {
     use std::sync::Arc;
 
     use domain::crm::lead::LeadCommand;
-    use domain::log::Log;
+    use domain::event::EventNames as _;
+    use domain::log::{Append, Log, NewEvent};
     use domain::metadata::{Metadata, TenantId};
     use rust_decimal::Decimal;
     use uuid::Uuid;
@@ -134,6 +138,46 @@ mod tests {
         assert_eq!(deal["created"]["details"]["title"], "Northern Hash");
         assert_eq!(deal["created"]["details"]["amount"], "100");
         assert_eq!((&deal["created"]["from_lead"], &deal["created"]["details"]["customer_id"]), (&9.into(), &1.into()));
+    }
+
+    #[tokio::test]
+    async fn an_old_lead_whose_texts_would_be_refused_today_is_converted() {
+        let log = Arc::new(MemoryLog::new());
+        let bus = CommandBus::new(log.clone(), Clock::system());
+        let details = LeadDetails {
+            name: "Mi\u{202e}ra".into(),
+            company: Some("Northern\u{2066} Hash".into()),
+            ..LeadDetails::default()
+        };
+        let create = LeadCommand::Create { id: 9, details: details.clone() };
+        let metadata = Metadata::of(TenantId::DEFAULT, "system", "cli", Uuid::nil());
+        let context = CommandContext::new(metadata.clone());
+        assert!(bus.execute::<Lead>("9", create, &context).await.is_err());
+        let created = LeadEvent::Created { id: 9, details };
+        let (event_type, event_version) = created.name();
+        let payload = serde_json::to_string(&created).unwrap();
+        let event = NewEvent { event_id: Uuid::from_u128(1), event_type, event_version, payload };
+        let append = Append {
+            aggregate_type: "lead",
+            aggregate_id: "9".into(),
+            expected_sequence: 0,
+            events: vec![event],
+            tenant: TenantId::DEFAULT,
+            metadata: serde_json::to_string(&metadata).unwrap(),
+            key: None,
+        };
+        log.append(append).await.unwrap();
+        let to = |to| LeadCommand::ChangeStatus { to, lost_reason: None };
+        bus.execute::<Lead>("9", to(LeadStatus::Negotiation), &context).await.unwrap();
+        let won = bus.execute::<Lead>("9", to(LeadStatus::Won), &context).await.unwrap().recorded.remove(0);
+        ConvertWonLead.react(&bus, &won).await.unwrap();
+        let payload = async |stream: &str| {
+            let created = log.read_stream(stream, "1", 0).await.unwrap().remove(0);
+            serde_json::from_str::<serde_json::Value>(&created.payload).unwrap()["created"]["details"].clone()
+        };
+        let (customer, deal) = (payload("customer").await, payload("deal").await);
+        assert_eq!((&customer["name"], &customer["company"]), (&"Mira".into(), &"Northern Hash".into()));
+        assert_eq!(deal["title"], "Northern Hash");
     }
 
     #[tokio::test]

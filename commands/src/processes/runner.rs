@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use self::pages::Pages;
 use super::{Process, ProcessError};
 use crate::bus::CommandBus;
+use crate::holdups::{Holdups, Waiting};
 use crate::readers::{Caused, Handled};
 
 const READER: &str = "processes";
@@ -33,6 +34,7 @@ pub struct ProcessRunner {
     processes: Vec<Box<dyn Process>>,
     consumed: Vec<&'static str>,
     handled: watch::Sender<Handled>,
+    holdups: Arc<Holdups>,
 }
 
 /// What the log was told last of how far the process managers have come.
@@ -42,12 +44,12 @@ struct Kept {
 }
 
 impl ProcessRunner {
-    /// A runner for `processes`, whose commands go to `bus`.
-    pub fn new(bus: Arc<CommandBus>, processes: Vec<Box<dyn Process>>) -> Self {
+    /// A runner for `processes`, whose commands go to `bus`; it tells `holdups` what they wait for.
+    pub fn new(bus: Arc<CommandBus>, processes: Vec<Box<dyn Process>>, holdups: Arc<Holdups>) -> Self {
         let mut consumed: Vec<&str> = processes.iter().flat_map(|process| process.consumes().iter().copied()).collect();
         consumed.sort_unstable();
         consumed.dedup();
-        Self { bus, processes, consumed, handled: watch::Sender::new(Handled::default()) }
+        Self { bus, processes, consumed, handled: watch::Sender::new(Handled::default()), holdups }
     }
 
     /// How far the process managers have come.
@@ -60,6 +62,8 @@ impl ProcessRunner {
         loop {
             let outcome =
                 if *leading.borrow_and_update() { self.lead(&leading).await } else { self.follow(&leading).await };
+            // Whatever was being handled is handled again, here or elsewhere.
+            self.holdups.cease(|who| matches!(who, Waiting::Process(_)));
             if let Err(error) = outcome {
                 tracing::warn!(%error, "process managers pause");
                 tokio::time::sleep(PAUSE_AFTER_FAULT).await;
@@ -166,31 +170,30 @@ impl ProcessRunner {
         caused
     }
 
+    /// Tries until the event is handled.
     async fn react(&self, process: &dyn Process, event: &Recorded) -> Option<u64> {
-        loop {
+        let (name, position) = (process.name(), event.position);
+        let mut was_held_up = false;
+        let produced = loop {
             match process.react(&self.bus, event).await {
-                Ok(produced) => return produced,
+                Ok(produced) => break produced,
                 Err(ProcessError::Refused(reason)) => {
-                    tracing::error!(
-                        process = process.name(),
-                        position = event.position,
-                        reason,
-                        "a process was refused"
-                    );
-                    metrics::counter!("corelog_process_refusals_total", "process" => process.name()).increment(1);
-                    return None;
+                    tracing::error!(process = name, position, reason, "a process was refused");
+                    metrics::counter!("corelog_process_refusals_total", "process" => name).increment(1);
+                    break None;
                 }
                 Err(ProcessError::Retry(reason)) => {
-                    tracing::warn!(
-                        process = process.name(),
-                        position = event.position,
-                        reason,
-                        "a process tries again"
-                    );
+                    tracing::warn!(process = name, position, reason, "a process tries again");
+                    self.holdups.failed(Waiting::Process(name), &position.to_string());
+                    was_held_up = true;
                     tokio::time::sleep(PAUSE_AFTER_FAULT).await;
                 }
             }
+        };
+        if was_held_up {
+            self.holdups.got_on(Waiting::Process(name), &position.to_string());
         }
+        produced
     }
 }
 
@@ -203,4 +206,65 @@ fn caused_by(event: &Recorded, produced: u64) -> Caused {
         Err(_) => (produced, produced),
     };
     Caused { by_requests, by_processes }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use async_trait::async_trait;
+    use domain::crm::lead::{Lead, LeadCommand, LeadDetails};
+    use domain::metadata::{Metadata, TenantId};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::context::CommandContext;
+    use crate::log::MemoryLog;
+
+    /// Fails until it is allowed to succeed.
+    struct Hindered(Arc<AtomicBool>);
+
+    #[async_trait]
+    impl Process for Hindered {
+        fn name(&self) -> &'static str {
+            "hindered"
+        }
+
+        fn consumes(&self) -> &'static [&'static str] {
+            &["lead"]
+        }
+
+        async fn react(&self, _: &CommandBus, _: &Recorded) -> Result<Option<u64>, ProcessError> {
+            if self.0.load(Ordering::SeqCst) { Ok(None) } else { Err(ProcessError::Retry("not yet".to_owned())) }
+        }
+    }
+
+    async fn until(holdups: &Holdups, of_processes: u64) {
+        let told = async {
+            while holdups.waits().of_processes != of_processes {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), told).await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_a_process_waits_for_is_told_until_it_gets_on() {
+        let bus = Arc::new(CommandBus::new(Arc::new(MemoryLog::new()), Clock::system()));
+        let (free, holdups) = (Arc::new(AtomicBool::new(false)), Arc::new(Holdups::default()));
+        let processes: Vec<Box<dyn Process>> = vec![Box::new(Hindered(Arc::clone(&free)))];
+        let runner = ProcessRunner::new(Arc::clone(&bus), processes, Arc::clone(&holdups));
+        let mut handled = runner.handled();
+        let (_leading, leads) = watch::channel(true);
+        let running = tokio::spawn(runner.run(leads));
+        let context = CommandContext::new(Metadata::of(TenantId::DEFAULT, "system", "cli", Uuid::nil()));
+        let details = LeadDetails { name: "Mira".into(), ..LeadDetails::default() };
+        bus.execute::<Lead>("1", LeadCommand::Create { id: 1, details }, &context).await.unwrap();
+        until(&holdups, 1).await;
+        free.store(true, Ordering::SeqCst);
+        handled.wait_for(|handled| handled.through >= 1).await.unwrap();
+        until(&holdups, 0).await;
+        running.abort();
+    }
 }

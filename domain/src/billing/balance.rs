@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::aggregate::{Decider, Now, write_decision};
 use crate::event_names;
 use crate::metadata::UserId;
+use crate::plain_text;
 
 pub use refusal::BalanceError;
 
@@ -177,7 +178,7 @@ impl Balance {
         if given.abs() > BALANCE_MAX || given.normalize().scale() > 2 {
             return Err(BalanceError::AmountOutOfRange);
         }
-        if reason.trim().is_empty() || reason.chars().count() > REASON_CHARS_MAX {
+        if reason.trim().is_empty() || reason.chars().count() > REASON_CHARS_MAX || !plain_text::are_lines(&reason) {
             return Err(BalanceError::ReasonOutOfRange);
         }
         let amount = match adjustment {

@@ -14,10 +14,13 @@ use uuid::Uuid;
 use crate::aggregate::{Decider, Now, write_decision};
 use crate::event_names;
 use crate::metadata::UserId;
+use crate::plain_text;
 use crate::refusal::{Refusal, RefusalKind};
 
 /// Most uses one code may have; it bounds the set of users that the aggregate remembers.
 pub const USES_MAX: u32 = 10_000;
+/// Longest description, in characters.
+pub const DESCRIPTION_CHARS_MAX: usize = 500;
 /// Largest worth of one code.
 pub const AMOUNT_MAX: Decimal = Decimal::from_parts(1_000_000, 0, 0, false, 0);
 
@@ -63,6 +66,8 @@ pub enum RechargeCodeError {
     AmountOutOfRange,
     #[error("max_uses must be between 1 and {USES_MAX}")]
     UsesOutOfRange,
+    #[error("the description must have at most {DESCRIPTION_CHARS_MAX} characters, none of them a control character")]
+    DescriptionOutOfRange,
     #[error("the time of expiry has already passed")]
     ExpiryInThePast,
     #[error("the recharge code is used up")]
@@ -80,7 +85,9 @@ impl Refusal for RechargeCodeError {
         match self {
             Self::NotFound => RefusalKind::NotFound,
             Self::AlreadyIssued => RefusalKind::AlreadyExists,
-            Self::AmountOutOfRange | Self::UsesOutOfRange | Self::ExpiryInThePast => RefusalKind::Invalid,
+            Self::AmountOutOfRange | Self::UsesOutOfRange | Self::DescriptionOutOfRange | Self::ExpiryInThePast => {
+                RefusalKind::Invalid
+            }
             Self::UsedUp | Self::RedeemedBefore | Self::Deactivated => RefusalKind::IllegalState,
             Self::Expired => RefusalKind::Expired,
         }
@@ -92,6 +99,7 @@ impl Refusal for RechargeCodeError {
             Self::AlreadyIssued => "recharge_code.already_issued",
             Self::AmountOutOfRange => "recharge_code.amount_out_of_range",
             Self::UsesOutOfRange => "recharge_code.uses_out_of_range",
+            Self::DescriptionOutOfRange => "recharge_code.description_out_of_range",
             Self::ExpiryInThePast => "recharge_code.expiry_in_the_past",
             Self::UsedUp => "recharge_code.used_up",
             Self::RedeemedBefore => "recharge_code.redeemed_before",
@@ -143,6 +151,11 @@ impl Decider for RechargeCode {
         match command {
             RechargeCodeCommand::Issue { code_id, prefix, amount, description, expires_at, max_uses, issued_by } => {
                 self.can_be_issued(amount, expires_at, max_uses, now)?;
+                let is_description =
+                    |text: &str| text.chars().count() <= DESCRIPTION_CHARS_MAX && plain_text::is_line(text);
+                if !description.as_deref().is_none_or(is_description) {
+                    return Err(RechargeCodeError::DescriptionOutOfRange);
+                }
                 Ok(vec![RechargeCodeEvent::Issued {
                     code_id,
                     prefix,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::aggregate::{Decider, Now, write_decision};
 use crate::event_names;
 use crate::metadata::UserId;
+use crate::plain_text;
 
 pub use refusal::GpuServerError;
 
@@ -165,7 +166,8 @@ pub enum GpuServer {
 
 impl ServerDetails {
     fn check(&self) -> Result<(), GpuServerError> {
-        let within = |text: &str, max: usize| (1..=max).contains(&text.trim().chars().count()) && !text.contains('\0');
+        let within =
+            |text: &str, max: usize| (1..=max).contains(&text.trim().chars().count()) && plain_text::is_line(text);
         if !within(&self.name, NAME_CHARS_MAX) {
             Err(GpuServerError::NameOutOfRange)
         } else if !within(&self.host, HOST_CHARS_MAX) {
@@ -173,7 +175,7 @@ impl ServerDetails {
         } else if self
             .description
             .as_ref()
-            .is_some_and(|text| text.chars().count() > DESCRIPTION_CHARS_MAX || text.contains('\0'))
+            .is_some_and(|text| text.chars().count() > DESCRIPTION_CHARS_MAX || !plain_text::are_lines(text))
         {
             Err(GpuServerError::DescriptionOutOfRange)
         } else if !(1..=TASKS_MAX).contains(&self.max_concurrent_tasks) {

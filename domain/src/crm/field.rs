@@ -3,6 +3,8 @@
 use chrono::{Datelike, NaiveDate};
 use rust_decimal::Decimal;
 
+use crate::plain_text;
+
 /// Longest name, title or company, in characters.
 pub const NAME_MAX: usize = 200;
 /// Longest e-mail address (RFC 5321, 4.5.3.1.3 less the angle brackets).
@@ -55,7 +57,7 @@ pub fn required(field: &'static str, text: &str, max: usize) -> Result<(), Field
 /// # Errors
 /// Longer than `max` characters, or with control characters.
 pub fn line(field: &'static str, text: Option<&str>, max: usize) -> Result<(), FieldError> {
-    bounded(field, text, max, char::is_control)
+    bounded(field, text, max, plain_text::is_line)
 }
 
 /// Several lines of text, which may be absent.
@@ -63,20 +65,19 @@ pub fn line(field: &'static str, text: Option<&str>, max: usize) -> Result<(), F
 /// # Errors
 /// Longer than `max` characters, or with control characters other than line breaks and tabs.
 pub fn lines(field: &'static str, text: Option<&str>, max: usize) -> Result<(), FieldError> {
-    bounded(field, text, max, |c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+    bounded(field, text, max, plain_text::are_lines)
 }
 
-/// Control characters are refused because no screen shows them, and NUL fits no text column of a database.
 fn bounded(
     field: &'static str,
     text: Option<&str>,
     max: usize,
-    forbidden: impl Fn(char) -> bool,
+    is_plain: impl Fn(&str) -> bool,
 ) -> Result<(), FieldError> {
     let Some(text) = text else { return Ok(()) };
     if text.chars().count() > max {
         Err(FieldError::TooLong { field, max })
-    } else if text.chars().any(forbidden) {
+    } else if !is_plain(text) {
         Err(FieldError::ControlCharacter { field })
     } else {
         Ok(())

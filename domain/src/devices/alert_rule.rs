@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::aggregate::{Decider, Now, write_decision};
 use crate::event_names;
+use crate::plain_text;
 use crate::refusal::{Refusal, RefusalKind};
 
 use super::alert_type::{AlertLevel, AlertType};
@@ -74,7 +75,7 @@ pub enum AlertRuleError {
     NotFound,
     #[error("there is an enabled rule for {0} already")]
     TypeTaken(AlertType),
-    #[error("name must have 1 to {NAME_CHARS_MAX} characters")]
+    #[error("name must have 1 to {NAME_CHARS_MAX} characters, none of them a control character")]
     NameLength,
     #[error("cooldown_minutes must be 1 to {MINUTES_MAX}")]
     CooldownOutOfRange,
@@ -134,7 +135,7 @@ impl AlertRules {
 
     fn checked(&self, mut rule: AlertRule) -> Result<AlertRule, AlertRuleError> {
         rule.name = rule.name.trim().to_owned();
-        if rule.name.is_empty() || rule.name.chars().count() > NAME_CHARS_MAX {
+        if rule.name.is_empty() || rule.name.chars().count() > NAME_CHARS_MAX || !plain_text::is_line(&rule.name) {
             return Err(AlertRuleError::NameLength);
         }
         if !(1..=MINUTES_MAX).contains(&rule.cooldown_minutes) {

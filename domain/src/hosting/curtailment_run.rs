@@ -92,7 +92,7 @@ pub enum CurtailmentRunError {
     AlreadyPlanned,
     #[error("a run has 1 to {TARGETS_MAX} miners, each one once")]
     TargetsOutOfRange,
-    #[error("a text has at most {TEXT_CHARS_MAX} characters")]
+    #[error("a text has at most {TEXT_CHARS_MAX} characters, none of them a control character")]
     TextTooLong,
     #[error("a run ends after its start, in the future, and lasts at most {} days", DURATION_MAX.num_days())]
     TimesOutOfRange,

@@ -61,7 +61,7 @@ pub enum MinerError {
     SerialNumberOutOfRange,
     #[error("there is no such model")]
     UnknownModel,
-    #[error("a place has 1 to {LOCATION_SLOT_CHARS_MAX} characters")]
+    #[error("a place has 1 to {LOCATION_SLOT_CHARS_MAX} characters, none of them a control character")]
     LocationSlotOutOfRange,
     #[error("this is not the address of a machine")]
     AddressOutOfRange,

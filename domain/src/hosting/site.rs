@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::aggregate::{Decider, Now, write_decision};
 use crate::event_names;
+use crate::plain_text;
 use crate::refusal::{Refusal, RefusalKind};
 
 /// Longest name, location and operator, in characters.
@@ -87,11 +88,11 @@ pub enum SiteError {
     NotFound,
     #[error("this site has been created before")]
     AlreadyCreated,
-    #[error("a site needs a name of 1 to {TEXT_CHARS_MAX} characters")]
+    #[error("a site needs a name of 1 to {TEXT_CHARS_MAX} characters, none of them a control character")]
     NameOutOfRange,
     #[error("the slug must have 1 to {SLUG_CHARS_MAX} characters a-z, 0-9 and '-'")]
     SlugOutOfRange,
-    #[error("the location must have 1 to {TEXT_CHARS_MAX} characters")]
+    #[error("the location must have 1 to {TEXT_CHARS_MAX} characters, none of them a control character")]
     LocationOutOfRange,
     #[error("the capacity must be above 0 and at most {CAPACITY_MW_MAX} MW")]
     CapacityOutOfRange,
@@ -99,7 +100,7 @@ pub enum SiteError {
         "the electricity rate must be between 0 and {ELECTRICITY_USD_PER_KWH_MAX} USD/kWh, with at most six decimals"
     )]
     RateOutOfRange,
-    #[error("the operator's name must have 1 to {TEXT_CHARS_MAX} characters")]
+    #[error("the operator's name must have 1 to {TEXT_CHARS_MAX} characters, none of them a control character")]
     OperatorOutOfRange,
     #[error("this is not an address of mail")]
     EmailOutOfRange,
@@ -169,7 +170,8 @@ impl SiteDetails {
     /// # Errors
     /// The first detail that is out of range.
     pub fn check(&self) -> Result<(), SiteError> {
-        let text_fits = |text: &str| !text.trim().is_empty() && text.chars().count() <= TEXT_CHARS_MAX;
+        let text_fits =
+            |text: &str| !text.trim().is_empty() && text.chars().count() <= TEXT_CHARS_MAX && plain_text::is_line(text);
         if !text_fits(&self.name) {
             return Err(SiteError::NameOutOfRange);
         }
@@ -201,6 +203,7 @@ fn is_email(text: &str) -> bool {
     let parts = text.split_once('@');
     text.chars().count() <= EMAIL_CHARS_MAX
         && !text.chars().any(char::is_whitespace)
+        && plain_text::is_line(text)
         && parts.is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'))
 }
 

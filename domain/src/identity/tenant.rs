@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::aggregate::{Decider, Now, write_decision};
 use crate::event_names;
+use crate::plain_text;
 use crate::refusal::{Refusal, RefusalKind};
 
 /// Longest name, in characters.
@@ -30,7 +31,7 @@ pub enum TenantError {
     NotFound,
     #[error("this tenant exists already")]
     AlreadyCreated,
-    #[error("a tenant's name has between 1 and {NAME_CHARS_MAX} characters")]
+    #[error("a tenant's name has between 1 and {NAME_CHARS_MAX} characters, none of them a control character")]
     NameOutOfRange,
 }
 
@@ -86,7 +87,7 @@ impl Decider for Tenant {
 
 fn checked(name: &str) -> Result<String, TenantError> {
     let name = name.trim();
-    if name.is_empty() || name.chars().count() > NAME_CHARS_MAX {
+    if name.is_empty() || name.chars().count() > NAME_CHARS_MAX || !plain_text::is_line(name) {
         return Err(TenantError::NameOutOfRange);
     }
     Ok(name.to_owned())

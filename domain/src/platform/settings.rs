@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::aggregate::{Decider, Now, write_decision};
 use crate::event_names;
+use crate::plain_text;
 use crate::refusal::{Refusal, RefusalKind};
 
 /// Most unfinished tasks that a user may be allowed to have.
@@ -46,7 +47,7 @@ pub enum SettingsError {
     TasksPerUserOutOfRange,
     #[error("default_task_timeout must be between 1 and {TASK_TIMEOUT_MAX} seconds")]
     TaskTimeoutOutOfRange,
-    #[error("maintenance_notice has at most {NOTICE_CHARS_MAX} characters")]
+    #[error("maintenance_notice has at most {NOTICE_CHARS_MAX} characters, none of them a control character")]
     NoticeTooLong,
 }
 
@@ -137,7 +138,8 @@ pub fn objections(changes: &Changes) -> Vec<SettingsError> {
     if changes.default_task_timeout.is_some_and(|seconds| !(1..=TASK_TIMEOUT_MAX).contains(&seconds)) {
         objections.push(SettingsError::TaskTimeoutOutOfRange);
     }
-    if changes.maintenance_notice.as_ref().is_some_and(|notice| notice.chars().count() > NOTICE_CHARS_MAX) {
+    let is_notice = |notice: &String| notice.chars().count() <= NOTICE_CHARS_MAX && plain_text::are_lines(notice);
+    if !changes.maintenance_notice.as_ref().is_none_or(is_notice) {
         objections.push(SettingsError::NoticeTooLong);
     }
     objections

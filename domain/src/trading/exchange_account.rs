@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::aggregate::{Decider, Now, write_decision};
 use crate::event_names;
 use crate::metadata::UserId;
+use crate::plain_text;
 use crate::trading::candle::Symbol;
 use crate::trading::order::{Fill, MONEY_MAX, Order, OrderOutcome, SCALE};
 use crate::trading::paper::{INITIAL_BALANCE, PaperBook, PaperTerms, Position};
@@ -268,7 +269,7 @@ pub fn outcome_of(event: &ExchangeAccountEvent) -> Option<(Uuid, OrderOutcome)> 
 
 fn checked_name(name: &str) -> Result<String, ExchangeAccountError> {
     let name = name.trim();
-    if (1..=NAME_LENGTH_MAX).contains(&name.chars().count()) {
+    if (1..=NAME_LENGTH_MAX).contains(&name.chars().count()) && plain_text::is_line(name) {
         Ok(name.to_owned())
     } else {
         Err(ExchangeAccountError::NameLength)

@@ -1,5 +1,6 @@
 //! Tasks as their owners list them, and the line that servers are given tasks from.
 
+mod bill;
 mod lists;
 mod query;
 
@@ -13,12 +14,13 @@ use sea_orm::sea_query::{Index, IndexCreateStatement};
 
 use crate::projection::Projection;
 
+pub use bill::Booking;
 pub use lists::Lists;
 pub use query::{SortBy, Wanted, find, list, running_on, waiting};
 
 /// One task.
 #[derive(Debug, Clone, PartialEq, DeriveEntityModel)]
-#[sea_orm(table_name = "tasks_v2")]
+#[sea_orm(table_name = "tasks_v3")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: String,
@@ -44,8 +46,12 @@ pub struct Model {
     /// JSON.
     pub result: Option<String>,
     pub error_message: Option<String>,
-    /// Decimal, as text.
+    /// What all its runs cost so far. Decimals, as text.
     pub cost: String,
+    /// What the runs before the last one cost.
+    pub earlier_cost: String,
+    /// What the ledger took for the last run.
+    pub paid: String,
     /// Minutes.
     pub estimated_duration: Option<i64>,
     pub started_at: Option<DateTime<Utc>>,
@@ -86,32 +92,46 @@ impl Model {
 /// The projection.
 pub struct Tasks;
 
+/// What it understands of the log.
+#[derive(Debug)]
+pub enum Change {
+    Task(TaskEvent),
+    Booked(Booking),
+}
+
 impl Projection for Tasks {
     type Entity = Entity;
     type Row = Model;
     type Key = String;
-    type Event = TaskEvent;
+    type Event = Change;
 
     const NAME: &'static str = "tasks";
-    const TABLE: &'static str = "tasks_v2";
-    const CONSUMES: &'static [&'static str] = &["task"];
+    const TABLE: &'static str = "tasks_v3";
+    const CONSUMES: &'static [&'static str] = &["task", "balance"];
 
-    fn decode(recorded: &Recorded) -> Result<Option<TaskEvent>, DecodeError> {
-        recorded.decode::<Task>()
+    fn decode(recorded: &Recorded) -> Result<Option<Change>, DecodeError> {
+        match recorded.decode::<Task>()? {
+            Some(event) => Ok(Some(Change::Task(event))),
+            None => Ok(Booking::read(recorded)?.map(Change::Booked)),
+        }
     }
 
-    fn keys(_: &TaskEvent, recorded: &Recorded) -> Vec<String> {
-        vec![recorded.aggregate_id.to_string()]
+    fn keys(change: &Change, recorded: &Recorded) -> Vec<String> {
+        match change {
+            Change::Task(_) => vec![recorded.aggregate_id.to_string()],
+            Change::Booked(booking) => vec![booking.run.task_id.to_string()],
+        }
     }
 
     fn key(row: &Model) -> String {
         row.id.clone()
     }
 
-    fn fold(row: Option<Model>, key: &String, event: &TaskEvent, recorded: &Recorded) -> Option<Model> {
-        match (row, event) {
-            (_, TaskEvent::Submitted { .. }) => submitted(key, event, recorded),
-            (Some(row), event) => moved(row, event, recorded).map(listed),
+    fn fold(row: Option<Model>, key: &String, change: &Change, recorded: &Recorded) -> Option<Model> {
+        match (row, change) {
+            (_, Change::Task(event @ TaskEvent::Submitted { .. })) => submitted(key, event, recorded),
+            (Some(row), Change::Task(event)) => moved(row, event, recorded).map(listed),
+            (Some(row), Change::Booked(booking)) => Some(bill::booked(row, booking)),
             (None, _) => None,
         }
     }
@@ -161,6 +181,8 @@ fn submitted(key: &str, event: &TaskEvent, recorded: &Recorded) -> Option<Model>
         result: None,
         error_message: None,
         cost: Decimal::ZERO.to_string(),
+        earlier_cost: Decimal::ZERO.to_string(),
+        paid: Decimal::ZERO.to_string(),
         estimated_duration: request.estimated_minutes.map(i64::from),
         started_at: None,
         completed_at: None,
@@ -186,7 +208,14 @@ fn listed(row: Model) -> Model {
 fn moved(row: Model, event: &TaskEvent, recorded: &Recorded) -> Option<Model> {
     let at = recorded.recorded_at;
     let row = Model { updated_at: at, changed: recorded.position.cast_signed(), ..row };
-    let over = |status: TaskStatus| Model { status: status.as_str().to_owned(), completed_at: Some(at), ..row.clone() };
+    let over = |status: TaskStatus, run_cost: Option<Decimal>| {
+        let row = Model { status: status.as_str().to_owned(), completed_at: Some(at), ..row.clone() };
+        // A task that ends in line ends no run.
+        match run_cost {
+            Some(cost) => bill::billed(row, cost),
+            None => row,
+        }
+    };
     Some(match event {
         // The first event of a stream is folded without a row.
         TaskEvent::Submitted { .. } => row,
@@ -195,32 +224,25 @@ fn moved(row: Model, event: &TaskEvent, recorded: &Recorded) -> Option<Model> {
             gpu_server_id: Some(server_id.to_string()),
             lease: i64::from(*lease),
             progress: 0.0,
-            ..row
+            ..bill::begun(row)
         },
         TaskEvent::Started { at, .. } => Model { started_at: Some(*at), ..row },
         TaskEvent::Progressed { progress, .. } => Model { progress: *progress, ..row },
-        TaskEvent::Requeued { .. } => pending(row),
-        TaskEvent::Completed { result, cost, .. } => Model {
-            progress: 100.0,
-            result: Some(result.to_string()),
-            cost: cost.to_string(),
-            ..over(TaskStatus::Completed)
-        },
-        TaskEvent::Failed { error, .. } => Model { error_message: Some(error.clone()), ..over(TaskStatus::Failed) },
-        TaskEvent::Stopped { cost, .. } => Model {
-            error_message: Some("insufficient balance".to_owned()),
-            cost: cost.to_string(),
-            ..over(TaskStatus::Failed)
-        },
-        TaskEvent::TimedOut { cost, .. } => Model { cost: cost.to_string(), ..over(TaskStatus::TimedOut) },
-        TaskEvent::Cancelled { cost, .. } => Model { cost: cost.to_string(), ..over(TaskStatus::Cancelled) },
-        TaskEvent::Retried { .. } => Model {
-            queued: recorded.position.cast_signed(),
-            cost: Decimal::ZERO.to_string(),
-            error_message: None,
-            completed_at: None,
-            ..pending(row)
-        },
+        TaskEvent::Requeued { .. } => pending(bill::billed(row, Decimal::ZERO)),
+        TaskEvent::Completed { result, cost, .. } => {
+            Model { progress: 100.0, result: Some(result.to_string()), ..over(TaskStatus::Completed, Some(*cost)) }
+        }
+        TaskEvent::Failed { error, .. } => {
+            Model { error_message: Some(error.clone()), ..over(TaskStatus::Failed, Some(Decimal::ZERO)) }
+        }
+        TaskEvent::Stopped { cost, .. } => {
+            Model { error_message: Some("insufficient balance".to_owned()), ..over(TaskStatus::Failed, Some(*cost)) }
+        }
+        TaskEvent::TimedOut { lease, cost, .. } => over(TaskStatus::TimedOut, lease.map(|_| *cost)),
+        TaskEvent::Cancelled { lease, cost, .. } => over(TaskStatus::Cancelled, lease.map(|_| *cost)),
+        TaskEvent::Retried { .. } => {
+            Model { queued: recorded.position.cast_signed(), error_message: None, completed_at: None, ..pending(row) }
+        }
         TaskEvent::Deleted { .. } => return None,
     })
 }

@@ -129,3 +129,29 @@ async fn accounts_are_their_owners_only() {
     assert_eq!(nobody.header("www-authenticate"), "Bearer");
     server.user(Surface::Owl).get("/api/v1/accounts").await.expect(401);
 }
+
+/// As FastAPI says it, whose list of places its clients read.
+#[tokio::test]
+async fn what_is_refused_says_in_which_part_of_the_request_it_stands() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let user = server.user(Surface::Bitrun);
+    let head = server.head().await;
+    let account = "/api/v1/accounts";
+    for (refused, place) in [
+        (user.post(account, json!({ "exchange": "paper" })).await, json!(["body", "name"])),
+        (user.post(account, json!({ "name": 5, "exchange": "paper" })).await, json!(["body", "name"])),
+        (user.get("/api/v1/decisions/recent?limit=many").await, json!(["query", "limit"])),
+        (user.get("/api/v1/decisions/recent?limit=0").await, json!(["query", "limit"])),
+        (user.get("/api/v1/quant-strategies?strategy_type=odd").await, json!(["query", "strategy_type"])),
+        (user.get("/api/v1/quant-strategies?offset=99999999999").await, json!(["query", "offset"])),
+        (user.get("/api/v1/quant-strategies?status=odd").await, json!(["query", "status"])),
+        (user.get("/api/v1/quant-strategies?status_filter=odd").await, json!(["query", "status_filter"])),
+        (user.get("/api/v1/accounts?as_of=never").await, json!(["query", "as_of"])),
+        (user.post(&format!("{account}?dry_run=true"), json!({})).await, json!(["query", "dry_run"])),
+        (user.with("If-Match", "odd").get(account).await, json!(["header", "If-Match"])),
+    ] {
+        let refused = refused.expect(422);
+        assert_eq!(refused.at("/detail/0/loc"), &place, "{}", refused.text);
+    }
+    assert_eq!(server.head().await, head);
+}

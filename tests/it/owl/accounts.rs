@@ -51,7 +51,7 @@ async fn a_profile_is_changed(engine: Engine) {
     let taken = user.put("/api/users/me", json!({ "username": "Grace", "full_name": "Other" })).await.expect(400);
     assert_eq!(taken.at("/message"), "用户名已被使用");
     let refused = user.put("/api/users/me", json!({ "username": "free_name", "full_name": "" })).await.expect(422);
-    assert_eq!(refused.at("/details/field_errors/full_name/0"), "姓名长度必须在1到100之间");
+    assert_eq!(refused.at("/details/field_errors/full_name/0"), "姓名长度必须在1到100之间，且不能包含控制字符");
     let refused = user.put("/api/users/me", json!({ "username": "a b" })).await.expect(422);
     assert!(refused.at("/details/field_errors/username/0").as_str().unwrap().starts_with("用户名必须有"));
     user.put("/api/users/me", json!({})).await.expect(200);

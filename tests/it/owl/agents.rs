@@ -63,7 +63,7 @@ impl Puppet {
         Some((text("task_id")?, text("title")?, task["lease"].as_u64()?))
     }
 
-    async fn beat(&self, running: &[(&str, u64)]) -> Answer {
+    pub(super) async fn beat(&self, running: &[(&str, u64)]) -> Answer {
         let running: Vec<Value> =
             running.iter().map(|(task, lease)| json!({ "task_id": task, "lease": lease })).collect();
         let body = self.figures(&running);
@@ -82,7 +82,7 @@ impl Puppet {
         self.client.post(&format!("/api/gpu/agent/tasks/{id}/complete"), body).await
     }
 
-    async fn fail(&self, id: &str, lease: u64) -> Answer {
+    pub(super) async fn fail(&self, id: &str, lease: u64) -> Answer {
         let body = json!({ "lease": lease, "error": "exit code 1" });
         self.client.post(&format!("/api/gpu/agent/tasks/{id}/fail"), body).await
     }

@@ -197,10 +197,12 @@ async fn a_task_that_starts_meanwhile_is_counted_once(engine: Engine) {
         status: Set(status.to_owned()),
         task_type: Set("inference".to_owned()),
         tasks: Set(tasks),
+        deleted: Set(0),
+        last_submitted_at: Set(None),
     };
     let rows = [count("pending", 1), count("running", 0)];
     task_counts::Entity::insert_many(rows).exec_without_returning(&server.models.write).await.unwrap();
-    let (models, swapped) = (server.models.clone(), "UPDATE task_counts_v1 SET tasks = 1 - tasks");
+    let (models, swapped) = (server.models.clone(), "UPDATE task_counts_v2 SET tasks = 1 - tasks");
     let starting = tokio::spawn(async move {
         for _ in 0..1_000 {
             models.write.execute_unprepared(swapped).await.unwrap();

@@ -310,7 +310,7 @@ async fn readings_that_are_judged_again_change_nothing() {
     let before = judgements().await;
     log.keep_reader_position("gateway:alert_watch", 0).await.unwrap();
     let bus = Arc::new(CommandBus::new(Arc::clone(log), scene.time.clock()));
-    let watch = AlertWatch::new(bus, scene.server.readings(), Duration::from_secs(1));
+    let watch = AlertWatch::new(bus, scene.server.readings(), Duration::from_secs(1), Arc::default());
     let leading = tokio::sync::watch::Sender::new(true);
     let watching = tokio::spawn(watch.run(leading.subscribe()));
     scene.judged().await;

@@ -24,6 +24,7 @@ struct StatsOut {
     total_users: u64,
     /// Users who may come in.
     active_users: u64,
+    /// Tasks that were deleted count as what they were, here and below.
     total_tasks: u64,
     running_tasks: u64,
     completed_tasks: u64,
@@ -41,15 +42,13 @@ async fn get_stats(State(app): State<App>, Admin(caller): Admin) -> Result<Envel
     let (db, tenant) = (&app.models.read, caller.user.tenant);
     let (total_users, active_users) = users::count(db, tenant).await?;
     let tasks = task_counts::of_tenant(db, tenant).await?;
-    let of = |statuses: &[&str]| {
-        tasks.iter().filter(|(status, _)| statuses.contains(&status.as_str())).map(|(_, tasks)| tasks).sum()
-    };
+    let of = |statuses: &[&str]| task_counts::ever(&tasks, statuses);
     let servers = gpu_servers::list(db, tenant).await?;
     let online = servers.iter().filter(|server| server.online).count();
     Ok(envelope::ok(StatsOut {
         total_users,
         active_users,
-        total_tasks: tasks.iter().map(|(_, tasks)| tasks).sum(),
+        total_tasks: of(&[]),
         running_tasks: of(&["running"]),
         completed_tasks: of(&["completed"]),
         failed_tasks: of(&["failed", "timed_out"]),

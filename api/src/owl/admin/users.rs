@@ -217,6 +217,6 @@ async fn shown(server: &Server, caller: &Caller, id: UserId) -> Result<ManagedUs
     let (db, tenant) = (&server.models.read, caller.user.tenant);
     let user = users::find(db, tenant, id).await?.ok_or_else(ApiError::not_found)?;
     let balance = Amount(balances::of(db, tenant, id).await?);
-    let total_tasks = task_counts::count(db, tenant, id, None, None).await?;
+    let total_tasks = task_counts::ever(&task_counts::history(db, tenant, id).await?.0, &[]);
     Ok(ManagedUserOut { user: UserOut::of(user)?, balance, total_tasks })
 }

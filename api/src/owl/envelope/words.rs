@@ -77,21 +77,23 @@ fn field_of_code(code: &str) -> Option<(&'static str, &'static str)> {
             Some(("max_concurrent_tasks_per_user", "每个用户的最大并发任务数必须在1到10000之间"))
         }
         "settings.task_timeout_out_of_range" => Some(("default_task_timeout", "默认任务超时必须在1到604800秒之间")),
-        "settings.notice_too_long" => Some(("maintenance_notice", "维护公告最多200个字符")),
-        "task.title_out_of_range" => Some(("title", "标题长度必须在1到200之间")),
-        "task.description_out_of_range" => Some(("description", "描述最多5000个字符")),
+        "settings.notice_too_long" => Some(("maintenance_notice", "维护公告最多200个字符，且不能包含控制字符")),
+        "task.title_out_of_range" => Some(("title", "标题长度必须在1到200之间，且不能包含控制字符")),
+        "task.description_out_of_range" => Some(("description", "描述最多5000个字符，且不能包含控制字符")),
         "task.type_invalid" => Some(("task_type", "任务类型最多50个字母、数字、_ 或 -")),
         "task.priority_out_of_range" => Some(("priority", "优先级必须在1到5之间")),
         "task.duration_out_of_range" => Some(("estimated_duration", "预计时长必须在1到10080分钟之间")),
         "task.progress_out_of_range" => Some(("progress", "进度必须在0到100之间")),
         "task.result_unfit" => Some(("result", "任务结果最多256KB")),
-        "gpu_server.name_out_of_range" => Some(("name", "服务器名称长度必须在1到100之间")),
-        "gpu_server.host_out_of_range" => Some(("host", "主机长度必须在1到255之间")),
-        "gpu_server.description_out_of_range" => Some(("description", "描述最多500个字符")),
+        "gpu_server.name_out_of_range" => Some(("name", "服务器名称长度必须在1到100之间，且不能包含控制字符")),
+        "gpu_server.host_out_of_range" => Some(("host", "主机长度必须在1到255之间，且不能包含控制字符")),
+        "gpu_server.description_out_of_range" | "recharge_code.description_out_of_range" => {
+            Some(("description", "描述最多500个字符，且不能包含控制字符"))
+        }
         "gpu_server.tasks_out_of_range" => Some(("max_concurrent_tasks", "最大并发任务数必须在1到64之间")),
         "balance.amount_out_of_range" => Some(("balance", "金额超出范围，最多两位小数")),
         "balance.too_much" => Some(("balance", "余额不能超过1000000000")),
-        "balance.reason_out_of_range" => Some(("reason", "原因长度必须在1到500之间")),
+        "balance.reason_out_of_range" => Some(("reason", "原因长度必须在1到500之间，且不能包含控制字符")),
         _ => None,
     }
 }
@@ -119,7 +121,7 @@ pub(super) fn of_field<'a>(code: &str, message: &'a str) -> Cow<'a, str> {
     match code {
         "user.email_invalid" => "邮箱格式不正确".into(),
         "user.username_invalid" => "用户名必须有3到50个字母、数字、_、. 或 -".into(),
-        "user.name_out_of_range" => "姓名长度必须在1到100之间".into(),
+        "user.name_out_of_range" => "姓名长度必须在1到100之间，且不能包含控制字符".into(),
         _ if message.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c)) => message.into(),
         _ => of_reader(message).into(),
     }

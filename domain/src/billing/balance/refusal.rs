@@ -9,7 +9,7 @@ pub enum BalanceError {
     AmountOutOfRange,
     #[error("a balance may not be adjusted above {BALANCE_MAX}")]
     TooMuch,
-    #[error("an adjustment needs a reason of at most {REASON_CHARS_MAX} characters")]
+    #[error("an adjustment needs a reason of at most {REASON_CHARS_MAX} characters, none of them a control character")]
     ReasonOutOfRange,
     #[error("the balance may not be taken below what is held for running tasks, nor below 0")]
     BelowHeld,

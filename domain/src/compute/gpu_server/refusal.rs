@@ -9,11 +9,11 @@ pub enum GpuServerError {
     NotFound,
     #[error("this server is registered already")]
     AlreadyRegistered,
-    #[error("the name must have 1 to 100 characters")]
+    #[error("the name must have 1 to 100 characters, none of them a control character")]
     NameOutOfRange,
-    #[error("the host must have 1 to 255 characters")]
+    #[error("the host must have 1 to 255 characters, none of them a control character")]
     HostOutOfRange,
-    #[error("the description must have at most 500 characters")]
+    #[error("the description must have at most 500 characters, none of them a control character")]
     DescriptionOutOfRange,
     #[error("a server runs between 1 and {TASKS_MAX} tasks at the same time")]
     TasksOutOfRange,

@@ -9,9 +9,9 @@ pub enum TaskError {
     NotFound,
     #[error("this task has been submitted before")]
     AlreadySubmitted,
-    #[error("the title must have 1 to 200 characters")]
+    #[error("the title must have 1 to 200 characters, none of them a control character")]
     TitleOutOfRange,
-    #[error("the description must have at most 5000 characters")]
+    #[error("the description must have at most 5000 characters, none of them a control character")]
     DescriptionOutOfRange,
     #[error("the type must be a word of at most 50 letters, digits, _ or -")]
     TypeInvalid,

@@ -7,6 +7,7 @@ use serde_json::{Number, Value};
 
 use super::refusal::TaskError;
 use crate::compute::scheduling::Needs;
+use crate::plain_text;
 
 /// Lowest and highest priority; the higher is served first.
 pub const PRIORITIES: std::ops::RangeInclusive<u8> = 1..=5;
@@ -115,13 +116,13 @@ impl Work {
 impl TaskRequest {
     pub(super) fn check(&self) -> Result<Work, TaskError> {
         let chars = self.title.trim().chars().count();
-        if chars == 0 || chars > TITLE_CHARS_MAX || self.title.contains('\0') {
+        if chars == 0 || chars > TITLE_CHARS_MAX || !plain_text::is_line(&self.title) {
             return Err(TaskError::TitleOutOfRange);
         }
         if self
             .description
             .as_ref()
-            .is_some_and(|text| text.chars().count() > DESCRIPTION_CHARS_MAX || text.contains('\0'))
+            .is_some_and(|text| text.chars().count() > DESCRIPTION_CHARS_MAX || !plain_text::are_lines(text))
         {
             return Err(TaskError::DescriptionOutOfRange);
         }

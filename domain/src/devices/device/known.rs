@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::metadata::UserId;
+use crate::plain_text;
 
 use super::{
     DeviceError, DeviceEvent, DeviceStatus, METADATA_BYTES_MAX, NAME_CHARS_MAX, NewToken, SHARES_MAX, Settings,
@@ -196,7 +197,7 @@ pub(super) fn checked_type(device_type: &str) -> Result<String, DeviceError> {
 
 fn checked(text: &str, chars_max: usize) -> Option<String> {
     let text = text.trim();
-    let fits = !text.is_empty() && text.chars().count() <= chars_max && !text.contains(char::is_control);
+    let fits = !text.is_empty() && text.chars().count() <= chars_max && plain_text::is_line(text);
     fits.then(|| text.to_owned())
 }
 

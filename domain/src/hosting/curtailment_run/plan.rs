@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::CurtailmentRunError;
 use super::target::PlannedTarget;
 use crate::hosting::curtailment_selection::{Economics, Exclusion, Strategy};
+use crate::plain_text;
 
 /// Most miners of one run; it bounds the size of the event that plans it.
 pub const TARGETS_MAX: usize = 2_000;
@@ -77,6 +78,9 @@ impl Plan {
             return Err(CurtailmentRunError::TargetsOutOfRange);
         }
         check_text(self.name.as_deref())?;
+        if !self.name.as_deref().is_none_or(plain_text::is_line) {
+            return Err(CurtailmentRunError::TextTooLong);
+        }
         let lasts = self.ends_at - self.starts_at;
         if lasts <= TimeDelta::zero() || lasts > DURATION_MAX || self.ends_at <= now {
             return Err(CurtailmentRunError::TimesOutOfRange);
@@ -88,9 +92,9 @@ impl Plan {
     }
 }
 
-/// Whether a text of a user is short enough.
+/// Whether a text of a user is short enough, and shows what is in it.
 pub(super) fn check_text(text: Option<&str>) -> Result<(), CurtailmentRunError> {
-    if text.is_some_and(|text| text.chars().count() > TEXT_CHARS_MAX) {
+    if text.is_some_and(|text| text.chars().count() > TEXT_CHARS_MAX || !plain_text::are_lines(text)) {
         return Err(CurtailmentRunError::TextTooLong);
     }
     Ok(())

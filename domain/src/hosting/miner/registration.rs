@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{MinerError, MinerEvent};
 use crate::hosting::model_catalogue;
+use crate::plain_text;
 
 /// Longest serial number, in characters.
 pub const SERIAL_NUMBER_CHARS_MAX: usize = 64;
@@ -70,7 +71,9 @@ impl Registration {
         if model_catalogue::by_id(self.model_id).is_none() {
             return Err(MinerError::UnknownModel);
         }
-        let slot_fits = |slot: &str| !slot.trim().is_empty() && slot.chars().count() <= LOCATION_SLOT_CHARS_MAX;
+        let slot_fits = |slot: &str| {
+            !slot.trim().is_empty() && slot.chars().count() <= LOCATION_SLOT_CHARS_MAX && plain_text::is_line(slot)
+        };
         if !self.location_slot.as_deref().is_none_or(slot_fits) {
             return Err(MinerError::LocationSlotOutOfRange);
         }

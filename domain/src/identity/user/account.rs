@@ -9,6 +9,7 @@ use crate::identity::plan::Plan;
 use crate::identity::role::Role;
 use crate::identity::username;
 use crate::metadata::UserId;
+use crate::plain_text;
 
 use super::sessions::{Session, Sessions};
 use super::{
@@ -292,7 +293,9 @@ pub(super) fn check_username(username: Option<&str>) -> Result<(), UserError> {
 
 pub(super) fn checked_name(name: Option<&str>) -> Result<Option<String>, UserError> {
     match name.map(str::trim) {
-        Some(name) if name.is_empty() || name.chars().count() > NAME_CHARS_MAX => Err(UserError::NameOutOfRange),
+        Some(name) if name.is_empty() || name.chars().count() > NAME_CHARS_MAX || !plain_text::is_line(name) => {
+            Err(UserError::NameOutOfRange)
+        }
         name => Ok(name.map(str::to_owned)),
     }
 }

@@ -18,7 +18,7 @@ pub enum UserError {
     EmailInvalid,
     #[error("a username has between {CHARS_MIN} and {CHARS_MAX} letters, digits, `_`, `.` or `-`")]
     UsernameInvalid,
-    #[error("a name has between 1 and {NAME_CHARS_MAX} characters")]
+    #[error("a name has between 1 and {NAME_CHARS_MAX} characters, none of them a control character")]
     NameOutOfRange,
     #[error("the metadata of a user may have {METADATA_BYTES_MAX} bytes at most")]
     MetadataTooLarge,

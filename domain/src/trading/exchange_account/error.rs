@@ -10,7 +10,7 @@ pub enum ExchangeAccountError {
     NotFound,
     #[error("This account has been opened before")]
     AlreadyOpened,
-    #[error("name must be 1 to {NAME_LENGTH_MAX} characters")]
+    #[error("name must be 1 to {NAME_LENGTH_MAX} characters, none of them a control character")]
     NameLength,
     #[error("initial_balance must be above 0, at most {MONEY_MAX}, with at most {SCALE} decimals")]
     BalanceOutOfRange,

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::metadata::UserId;
+use crate::plain_text;
 use crate::trading::config::{StrategyConfig, StrategyType};
 use crate::trading::order::{MONEY_MAX, floor};
 use crate::trading::quant_strategy::{QuantStrategyError, QuantStrategyEvent};
@@ -89,10 +90,10 @@ impl StrategyDraft {
 
     fn check(&self, kind: StrategyType) -> Result<(String, StrategyConfig), QuantStrategyError> {
         let name = self.name.trim();
-        if !(1..=NAME_LENGTH_MAX).contains(&name.chars().count()) {
+        if !(1..=NAME_LENGTH_MAX).contains(&name.chars().count()) || !plain_text::is_line(name) {
             return Err(QuantStrategyError::NameLength);
         }
-        if self.description.chars().count() > DESCRIPTION_LENGTH_MAX {
+        if self.description.chars().count() > DESCRIPTION_LENGTH_MAX || !plain_text::are_lines(&self.description) {
             return Err(QuantStrategyError::DescriptionLength);
         }
         self.capital.map_or(Ok(()), Capital::check)?;

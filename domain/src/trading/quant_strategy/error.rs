@@ -13,9 +13,9 @@ pub enum QuantStrategyError {
     NotFound,
     #[error("This strategy has been created before")]
     AlreadyCreated,
-    #[error("name must be 1 to {NAME_LENGTH_MAX} characters")]
+    #[error("name must be 1 to {NAME_LENGTH_MAX} characters, none of them a control character")]
     NameLength,
-    #[error("description must be at most {DESCRIPTION_LENGTH_MAX} characters")]
+    #[error("description must be at most {DESCRIPTION_LENGTH_MAX} characters, none of them a control character")]
     DescriptionLength,
     #[error(transparent)]
     Symbol(#[from] BadSymbol),

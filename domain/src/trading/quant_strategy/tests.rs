@@ -135,9 +135,11 @@ fn impossible_settings_are_named() {
     };
     let grid = json!({"upper_price": 95_000, "lower_price": 105_000, "grid_count": 20, "total_investment": 5_000});
     refused(draft(&grid), "Invalid config for grid strategy: upper_price must be greater than lower_price");
-    refused(StrategyDraft { name: " ".into(), ..dca() }, "name must be 1 to 100 characters");
+    let message = "name must be 1 to 100 characters, none of them a control character";
+    refused(StrategyDraft { name: " ".into(), ..dca() }, message);
+    refused(StrategyDraft { name: "a\u{202e}b".into(), ..dca() }, message);
     let long = StrategyDraft { description: "x".repeat(2_001), ..dca() };
-    refused(long, "description must be at most 2000 characters");
+    refused(long, "description must be at most 2000 characters, none of them a control character");
     let percent = StrategyDraft { capital: Some(Capital::Percent(2.into())), ..dca() };
     refused(percent, "allocated_capital_percent must be above 0 and at most 1");
     let amount = StrategyDraft { capital: Some(Capital::Amount(0.into())), ..dca() };
