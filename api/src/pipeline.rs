@@ -46,7 +46,7 @@ pub(crate) async fn serve(State(pipeline): State<Pipeline>, request: Request, ne
     let context = RequestContext::new(request_id(&app, request.headers()), surface, address, app.clock().clone());
     let answer = serving(context.id, handle(&app, context.clone(), request, next)).await;
     let answer = answer.unwrap_or_else(IntoResponse::into_response);
-    let mut response = surface.render(answer);
+    let mut response = surface.render(Some(context.id), answer);
     metrics::count_request(surface, response.status(), began);
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::try_from(context.id.to_string()) {

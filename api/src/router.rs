@@ -79,7 +79,7 @@ async fn method_not_allowed() -> ApiError {
 }
 
 async fn unknown_path(request: Request) -> Response {
-    Surface::of_path(request.uri().path()).render(ApiError::not_found().into_response())
+    Surface::of_path(request.uri().path()).render(None, ApiError::not_found().into_response())
 }
 
 /// A bug: the request fails, the server goes on.

@@ -1,6 +1,7 @@
 //! The surfaces: four products and the platform's own API, on one port.
 
 use axum::response::Response;
+use uuid::Uuid;
 
 use crate::error::ApiError;
 
@@ -58,13 +59,13 @@ impl Surface {
         if within("/api").is_some() { Self::Owl } else { Self::HashInsight }
     }
 
-    /// Writes the body of an error in the words of the surface.
-    pub fn render(self, response: Response) -> Response {
+    /// Writes the body of an error in the words of the surface; `request` is the id of what is answered.
+    pub fn render(self, request: Option<Uuid>, response: Response) -> Response {
         let (mut parts, body) = response.into_parts();
         let Some(error) = parts.extensions.remove::<ApiError>() else { return Response::from_parts(parts, body) };
         let mut rendered = match self {
             Self::HashInsight => crate::hashinsight::envelope::error(&error),
-            Self::Zinnia => crate::zinnia::envelope::error(&error),
+            Self::Zinnia => crate::zinnia::envelope::error(request, &error),
             Self::Bitrun => crate::bitrun::envelope::error(&error),
             Self::Owl => crate::owl::envelope::error(&error),
             Self::Platform => crate::platform::envelope::error(&error),

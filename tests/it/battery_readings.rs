@@ -58,6 +58,8 @@ holds_for_both! {
     late_readings_find_their_place: late_readings_find_their_place_sqlite, late_readings_find_their_place_postgres;
     a_follower_sees_everything_once: a_follower_sees_everything_once_sqlite, a_follower_sees_everything_once_postgres;
     sums_agree_with_the_readings: sums_agree_with_the_readings_sqlite, sums_agree_with_the_readings_postgres;
+    charging_counts_within_the_stretch: charging_counts_within_the_stretch_sqlite,
+        charging_counts_within_the_stretch_postgres;
     old_readings_go_and_their_sums_stay: old_readings_go_and_their_sums_stay_sqlite,
         old_readings_go_and_their_sums_stay_postgres;
     a_forgotten_device_leaves_nothing: a_forgotten_device_leaves_nothing_sqlite,
@@ -230,6 +232,21 @@ async fn sums_agree_with_the_readings(place: Place) {
         let charging = reports[..2_999].iter().filter(within).filter(|report| report.reading.is_charging).count();
         assert_eq!((sum.low, sum.charging), (low as u64, TimeDelta::seconds(40 * i64::try_from(charging).unwrap())));
     }
+}
+
+/// No hour has more than sixty minutes, and what one stretch leaves to its neighbour the neighbour counts.
+async fn charging_counts_within_the_stretch(place: Place) {
+    let readings = place.open().await;
+    let mut reports: Vec<Report> = [0, 50, 100, 150, 200].map(|minutes| report(device(1), minutes, 60)).into();
+    reports.iter_mut().for_each(|report| report.reading.is_charging = true);
+    readings.append(reports).await.unwrap();
+    for (from, until, minutes) in [(0, 201, 200), (0, 60, 60), (60, 120, 60), (120, 180, 60), (95, 105, 10)] {
+        let sum = readings.summary(stretch(from, until), TimeDelta::minutes(100)).await.unwrap().unwrap();
+        assert_eq!(sum.charging, TimeDelta::minutes(minutes), "{from} to {until}");
+    }
+    // Nobody knows what it did after twenty minutes of silence.
+    let sum = readings.summary(stretch(60, 120), TimeDelta::minutes(20)).await.unwrap().unwrap();
+    assert_eq!(sum.charging, TimeDelta::minutes(10 + 20));
 }
 
 async fn old_readings_go_and_their_sums_stay(place: Place) {

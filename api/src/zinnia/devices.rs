@@ -253,11 +253,16 @@ async fn delete_device(
 ) -> Result<Envelope<SaidOut>, ApiError> {
     access::device(&app, &caller.user, id, Need::Own).await?;
     app.change::<Device>(&caller.request, &id.to_string(), DeviceCommand::Delete).await?;
-    app.devices.forget(id);
-    if let Err(fault) = app.readings.forget(id).await {
+    forget(&app, id).await;
+    Ok(envelope::ok(&caller.request, SaidOut::new("设备已删除")))
+}
+
+/// A device that was deleted takes its readings along.
+pub(super) async fn forget(server: &Server, id: Uuid) {
+    server.devices.forget(id);
+    if let Err(fault) = server.readings.forget(id).await {
         tracing::warn!(device = %id, %fault, "readings of a deleted device stay, and nobody can see them");
     }
-    Ok(envelope::ok(&caller.request, SaidOut::new("设备已删除")))
 }
 
 #[utoipa::path(get, path = "/api/v1/devices/{id}/config", operation_id = "get_device_config",

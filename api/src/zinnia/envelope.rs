@@ -6,7 +6,6 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use projections::{Page, Paging};
 use serde::{Serialize, Serializer};
-use serde_json::json;
 use uuid::Uuid;
 
 use super::alert_words;
@@ -88,9 +87,19 @@ fn in_milliseconds<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result
 }
 
 /// The error body.
-pub fn error(error: &ApiError) -> Response {
+#[derive(Serialize)]
+struct ErrorBody {
+    code: u16,
+    message: String,
+    error: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<Uuid>,
+}
+
+/// The answer that says what went wrong; whoever asks about it names the request by its id.
+pub fn error(request_id: Option<Uuid>, error: &ApiError) -> Response {
     let (status, word, message) = said_of(error);
-    (status, Json(json!({ "code": status.as_u16(), "message": message, "error": word }))).into_response()
+    (status, Json(ErrorBody { code: status.as_u16(), message, error: word, request_id })).into_response()
 }
 
 /// The sentence in the error body.

@@ -131,7 +131,9 @@ async fn update_preferences(
         critical: body.notify_critical,
         ..PreferencesChange::default()
     };
-    set_quiet_hours(&body, &mut change)?;
+    let kept = preferences::find(&app.models.read, user).await?;
+    let kept = kept.as_ref().map(preferences::Model::quiet_hours).transpose()?.flatten();
+    set_quiet_hours(&body, kept, &mut change)?;
     let made = set_webhook(&app, user, &body, &mut change)?;
     let command = NotificationPreferencesCommand::Change(change);
     app.execute::<NotificationPreferences>(&caller.request, &user.to_string(), command).await?;
@@ -147,7 +149,9 @@ fn set_webhook(
     change: &mut PreferencesChange,
 ) -> Result<Option<String>, ApiError> {
     let url = match &body.webhook_url {
-        Given::Absent => return Ok(None),
+        Given::Absent if body.webhook_secret.is_none() => return Ok(None),
+        // The address is sealed together with its key, so neither is replaced without the other.
+        Given::Absent => return Err(ApiError::field("webhook_secret", "必须与 webhook_url 一起提供")),
         Given::TakenAway => {
             change.webhook_address = Some(None);
             return Ok(None);
@@ -174,10 +178,16 @@ fn checked_host(server: &Server, field: &str, url: &str) -> Result<String, ApiEr
     Ok(url.host_str().unwrap_or_default().to_owned())
 }
 
-fn set_quiet_hours(body: &PreferencesBody, change: &mut PreferencesChange) -> Result<(), ApiError> {
-    let (from, to) = match (&body.quiet_hours_start, &body.quiet_hours_end) {
-        (Given::Absent, Given::Absent) => return Ok(()),
-        (Given::Text(from), Given::Text(to)) => (from, to),
+/// Sets the quiet hours of a body. Hours without a zone stay in the one of those kept; a zone alone moves those there.
+fn set_quiet_hours(
+    body: &PreferencesBody,
+    kept: Option<QuietHours>,
+    change: &mut PreferencesChange,
+) -> Result<(), ApiError> {
+    let hours = match (&body.quiet_hours_start, &body.quiet_hours_end) {
+        (Given::Absent, Given::Absent) if body.quiet_hours_timezone.is_none() => return Ok(()),
+        (Given::Absent, Given::Absent) => kept.map(|hours| (hours.from, hours.to)),
+        (Given::Text(from), Given::Text(to)) => Some((time("quiet_hours_start", from)?, time("quiet_hours_end", to)?)),
         (Given::Text(_), Given::Absent | Given::TakenAway) | (Given::Absent | Given::TakenAway, Given::Text(_)) => {
             return Err(ApiError::field("quiet_hours_end", "开始时间和结束时间必须同时提供"));
         }
@@ -186,9 +196,13 @@ fn set_quiet_hours(body: &PreferencesBody, change: &mut PreferencesChange) -> Re
             return Ok(());
         }
     };
-    let offset_minutes = zone(body.quiet_hours_timezone.as_deref().unwrap_or("UTC"))
-        .ok_or_else(|| ApiError::field("quiet_hours_timezone", "必须是 UTC 或 +08:00 形式的时差"))?;
-    let (from, to) = (time("quiet_hours_start", from)?, time("quiet_hours_end", to)?);
+    let Some((from, to)) = hours else { return Ok(()) };
+    let offset_minutes = match body.quiet_hours_timezone.as_deref() {
+        Some(name) => {
+            zone(name).ok_or_else(|| ApiError::field("quiet_hours_timezone", "必须是 UTC 或 +08:00 形式的时差"))?
+        }
+        None => kept.map_or(0, |hours| hours.offset_minutes),
+    };
     change.quiet_hours = Some(Some(QuietHours { from, to, offset_minutes }));
     Ok(())
 }

@@ -13,6 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use super::devices::forget;
 use super::envelope::{self, Envelope, Items};
 use super::users::UserOut;
 use crate::app::{App, Server};
@@ -101,7 +102,7 @@ async fn delete_devices(server: &Server, caller: &Caller, owner: UserId) -> Resu
             Err(error) => return Err(error.into()),
         }
         if let Ok(id) = device.parse() {
-            server.devices.forget(id);
+            forget(server, id).await;
         }
     }
     Ok(())

@@ -16,8 +16,11 @@ use uuid::Uuid;
 const TOPICS: &str = "corelog/devices/+/battery";
 /// Messages that are taken in at the same time.
 const MESSAGES_AT_ONCE: usize = 64;
-/// Largest message, in bytes; a broker is left that sends a larger one.
+/// Largest message that is taken in, in bytes.
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+/// Largest packet of the protocol. What a broker has queued for us it sends again to each new connection until it is
+/// acknowledged: leaving it over a message that is too large would be for good, and for the messages of all devices.
+const PACKET_BYTES_MAX: usize = 256 * 1024 * 1024;
 const REQUESTS_WAITING_MAX: usize = 256;
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_secs(1);
@@ -91,7 +94,7 @@ impl Connection {
             .set_keep_alive(KEEP_ALIVE)
             .set_clean_session(false)
             .set_manual_acks(true)
-            .set_max_packet_size(MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX);
+            .set_max_packet_size(PACKET_BYTES_MAX, MESSAGE_BYTES_MAX);
         if let Some((name, password)) = &broker.credentials {
             options.set_credentials(name, password);
         }
@@ -124,7 +127,7 @@ impl Connection {
         let Ok(permit) = Arc::clone(&self.room).acquire_owned().await else { return };
         let (client, inbox) = (self.client.clone(), Arc::clone(&self.inbox));
         self.messages.spawn(async move {
-            if let Some(device) = device(&message.topic) {
+            if let Some(device) = device(&message.topic).filter(|_| fits(&message)) {
                 while inbox.take(device, &message.payload, message.retain).await == Taken::Later {
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -134,6 +137,15 @@ impl Connection {
             drop(permit);
         });
     }
+}
+
+/// Whether a message is small enough to be looked at.
+fn fits(message: &Publish) -> bool {
+    let bytes = message.payload.len();
+    if bytes > MESSAGE_BYTES_MAX {
+        tracing::warn!(topic = message.topic, bytes, "a message over MQTT is too large");
+    }
+    bytes <= MESSAGE_BYTES_MAX
 }
 
 /// The device that a topic names.

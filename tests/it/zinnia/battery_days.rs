@@ -162,8 +162,9 @@ impl Asked<'_> {
         let levels = || self.within.iter().map(|sample| sample.level);
         let next = |sample: &Sample| self.samples.iter().find(|later| later.at > sample.at);
         // The device reports every 600 seconds: nobody knows what it does after twice that long.
-        let charged = self.within.iter().filter(|sample| sample.charging).filter_map(|sample| {
-            Some((next(sample)?.at - sample.at).min(TimeDelta::seconds(1_200)).as_seconds_f64() / 60.0)
+        let charged = self.samples.iter().filter(|sample| sample.charging).filter_map(|sample| {
+            let until = next(sample)?.at.min(sample.at + TimeDelta::seconds(1_200)).min(self.to);
+            Some((until - sample.at.max(self.from)).max(TimeDelta::zero()).as_seconds_f64() / 60.0)
         });
         let minutes: f64 = charged.sum();
         let stats = self.owner.get(&format!("/api/v1/battery/stats/{}", self.range())).await.expect(200);

@@ -16,6 +16,8 @@ use uuid::Uuid;
 use super::devices::device;
 
 const WAIT_MAX: Duration = Duration::from_secs(60);
+/// More bytes than a report may have.
+const TOO_LARGE: usize = 2 * 1024 * 1024;
 
 fn listening_to(broker: &Broker, trusted: Switch) -> Config {
     let mqtt = MqttSettings {
@@ -41,7 +43,8 @@ async fn publish(broker: &Broker, messages: &[(&str, Value)]) {
 }
 
 async fn publish_and(kept: Kept, broker: &Broker, messages: &[(&str, Value)]) {
-    let options = MqttOptions::new(fresh_id().to_string(), "127.0.0.1", broker.port());
+    let mut options = MqttOptions::new(fresh_id().to_string(), "127.0.0.1", broker.port());
+    options.set_max_packet_size(TOO_LARGE, 2 * TOO_LARGE);
     let (client, mut events) = AsyncClient::new(options, messages.len().max(1));
     for (device, message) in messages {
         let topic = format!("corelog/devices/{device}/battery");
@@ -128,6 +131,20 @@ async fn devices_report_through_a_broker_with_their_tokens() {
     publish_until_seen(&server, &broker, &id, &last).await;
     assert_eq!(levels(&owner, &id).await, [58, 59, 60, 70]);
     assert_eq!(levels(&owner, &other).await, [0; 0]);
+}
+
+/// A broker sends a message again until it is acknowledged, so one that is too large would stand before all others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_too_large_keeps_no_device_from_reporting() {
+    let broker = Broker::start();
+    let server = TestServer::start_with(listening_to(&broker, Switch::Off)).await;
+    let owner = server.user(Surface::Zinnia);
+    let (id, key) = device(&owner, "hall").await;
+    let report = |level: u8, ago| json!({ "token": key, "battery_level": level, "recorded_at": minutes_ago(ago) });
+    publish_until_seen(&server, &broker, &id, &report(70, 10)).await;
+    publish(&broker, &[(&fresh_id().to_string(), json!("x".repeat(TOO_LARGE)))]).await;
+    publish_until_seen(&server, &broker, &id, &report(60, 5)).await;
+    assert_eq!(levels(&owner, &id).await, [60, 70]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -230,6 +230,15 @@ async fn preferences_are_kept_and_checked() {
     );
     let kept = owner.put(PREFERENCES, json!({ "notify_warning": false })).await.expect(200);
     assert_eq!((kept.at("/data/quiet_hours_start"), kept.at("/data/notify_info")), (&json!("22:00"), &json!(false)));
+    // Other hours are hours of the same clock; another zone is one for the same hours.
+    let moved = json!({ "quiet_hours_start": "21:00", "quiet_hours_end": "06:30" });
+    let moved = owner.put(PREFERENCES, moved).await.expect(200);
+    assert_eq!(moved.at("/data/quiet_hours_timezone"), "+08:00");
+    let travelled = owner.put(PREFERENCES, json!({ "quiet_hours_timezone": "-03:30" })).await.expect(200);
+    assert_eq!(
+        (travelled.at("/data/quiet_hours_start"), travelled.at("/data/quiet_hours_timezone")),
+        (&json!("21:00"), &json!("-03:30"))
+    );
     let cleared =
         owner.put(PREFERENCES, json!({ "quiet_hours_start": null, "quiet_hours_end": null })).await.expect(200);
     assert_eq!(cleared.at("/data/quiet_hours_start"), &Value::Null);
@@ -237,6 +246,7 @@ async fn preferences_are_kept_and_checked() {
     for body in [
         json!({ "webhook_enabled": true }),
         json!({ "webhook_url": "https://example.com/", "webhook_secret": "short" }),
+        json!({ "webhook_secret": SECRET }),
         json!({ "webhook_url": format!("https://example.com/{}", "x".repeat(2_000)) }),
         json!({ "quiet_hours_start": "22:00" }),
         json!({ "quiet_hours_start": "25:00", "quiet_hours_end": "07:00" }),

@@ -134,6 +134,8 @@ async fn administrators_see_and_end_the_users_of_their_tenant(engine: Engine) {
     assert_eq!(admin.get(&format!("/api/v1/users/{john}")).await.expect(200).at("/data/username"), &json!("john"));
     let (client, refresh) = entered(&server, &login(&server, "john", PASSWORD).await.expect(200));
     let (device_id, key) = device(&client, "hall").await;
+    let reading = json!({ "battery_level": 80 });
+    server.anonymous().with("x-api-key", &key).post("/api/v1/battery/report", reading).await.expect(200);
     for stranger in [client.clone(), server.user(Surface::Zinnia)] {
         stranger.get("/api/v1/users").await.expect(403);
         stranger.get(&format!("/api/v1/users/{john}")).await.expect(403);
@@ -153,6 +155,11 @@ async fn administrators_see_and_end_the_users_of_their_tenant(engine: Engine) {
     login(&server, "john", PASSWORD).await.expect(401);
     admin.get(&format!("/api/v1/devices/{device_id}")).await.expect(404);
     server.anonymous().post("/api/v1/auth/exchange", json!({ "api_key": key })).await.expect(401);
+    assert_eq!(
+        server.readings().latest(device_id.parse().unwrap()).await.unwrap(),
+        None,
+        "readings outlive their user"
+    );
     // The address stays taken, so nobody inherits anything; the name is free.
     assert_eq!(register(&server, "john").await.expect(400).at("/message"), "邮箱已被注册");
     let heir = json!({ "email": "heir@example.com", "username": "john", "password": PASSWORD });

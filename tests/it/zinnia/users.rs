@@ -60,6 +60,7 @@ async fn a_user_registers_comes_in_and_leaves(engine: Engine) {
         assert_eq!((left.at("/message"), left.at("/data")), (&json!("已登出"), &Value::Null));
         let shut_out = by_token.get("/api/v1/users/me").await.expect(401);
         assert_eq!((shut_out.at("/message"), shut_out.at("/error")), (&json!("认证失败"), &json!("unauthorized")));
+        assert_eq!(shut_out.at("/request_id"), shut_out.header("x-request-id"));
     }
 }
 

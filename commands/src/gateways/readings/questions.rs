@@ -35,11 +35,15 @@ pub(super) const SUMMARY: &str = "SELECT CAST(sum(readings) AS bigint), CAST(sum
      WHERE device = $1 AND recorded_at >= $2 AND recorded_at < $3 \
      UNION ALL SELECT 1, level, level, level, CASE WHEN level < 20 THEN 1 ELSE 0 END, 0 FROM battery_readings \
      WHERE device = $1 AND recorded_at >= $4 AND recorded_at < $5) AS parts HAVING count(*) > 0";
-pub(super) const CHARGING: &str = "SELECT CAST(coalesce(sum(CASE WHEN next - recorded_at > $4 THEN $4 ELSE next - recorded_at END), 0) \
-     AS bigint) FROM (SELECT recorded_at, (SELECT min(later.recorded_at) FROM battery_readings AS later \
+// A reading counts until the next one, but for $4 at most, and only what of that lies within $2 and $3.
+pub(super) const CHARGING: &str = "SELECT CAST(coalesce(sum(CASE WHEN ended > began THEN ended - began ELSE 0 END), 0) AS bigint) \
+     FROM (SELECT CASE WHEN recorded_at < $2 THEN $2 ELSE recorded_at END AS began, \
+     CASE WHEN next > recorded_at + $4 AND recorded_at + $4 < $3 THEN recorded_at + $4 \
+     WHEN next > $3 THEN $3 ELSE next END AS ended \
+     FROM (SELECT recorded_at, (SELECT min(later.recorded_at) FROM battery_readings AS later \
      WHERE later.device = $1 AND later.recorded_at > reading.recorded_at) AS next \
-     FROM battery_readings AS reading WHERE device = $1 AND recorded_at >= $2 AND recorded_at < $3 AND charging) \
-     AS charged";
+     FROM battery_readings AS reading WHERE device = $1 AND recorded_at >= $2 - $4 AND recorded_at < $3 AND charging) \
+     AS charged) AS stretches";
 pub(super) const KEEP_FROM: &str = "UPDATE battery_head SET kept_from = $1 WHERE kept_from < $1";
 pub(super) const DEVICES: &str = "SELECT device FROM battery_seen WHERE device > $1 ORDER BY device LIMIT $2";
 // At most 1,000 at once, so that nobody waits for long; never the latest.

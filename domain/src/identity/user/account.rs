@@ -236,7 +236,12 @@ impl Account {
                     self.metadata = metadata;
                 }
             }
-            UserEvent::PasswordChanged { password_hash } => self.password_hash = password_hash,
+            // Wrong tries were at the old one, and whoever replaced it has shown another way who they are.
+            UserEvent::PasswordChanged { password_hash } => {
+                self.password_hash = password_hash;
+                self.failures = 0;
+                self.locked_until = None;
+            }
             UserEvent::RoleChanged { role } => self.role = role,
             UserEvent::PlanChanged { plan } => self.plan = Some(plan),
             UserEvent::CustomerChanged { customer_id } => self.customer_id = customer_id,

@@ -370,6 +370,10 @@ fn a_reset_replaces_the_password_ends_all_sessions_and_verifies_the_address() {
     let changed = || UserEvent::PasswordChanged { password_hash: OTHER_HASH.into() };
     given_user(Role::User, vec![]).when(reset()).then_expect_events(vec![changed(), UserEvent::EmailVerified]);
     given_user(Role::User, vec![UserEvent::EmailVerified]).when(reset()).then_expect_events(vec![changed()]);
+    // Whoever forgot a password has often tried too many.
+    let new_password = PasswordCheck { against_hash: OTHER_HASH.into(), matches: true };
+    let enter = UserCommand::SignIn { password: new_password, session: new_session(1) };
+    given_user(Role::User, vec![failed(5), locked(15), changed()]).when(enter).then_expect_events(vec![opened(1, 60)]);
     let plain = UserCommand::ResetPassword { password_hash: "plain".into() };
     given_user(Role::User, vec![]).when(plain).then_expect_error(UserError::HashInvalid);
     given(vec![]).when(reset()).then_expect_error(UserError::NotFound);
