@@ -48,6 +48,8 @@ pub struct Server {
     /// How far events have become lines that say who did what.
     pub actions: ActionProgress,
     pub statuses: watch::Receiver<Arc<Statuses>>,
+    /// Whether this server drives projections, processes and gateways, and hears agents.
+    pub leading: watch::Receiver<bool>,
     /// Why all projections stand still, while they do.
     pub paused: watch::Receiver<Option<String>>,
     pub secrets: Secrets,

@@ -10,6 +10,7 @@ use sea_orm::{ConnectionTrait as _, TransactionTrait as _};
 use serde_json::json;
 use sqlx::Connection as _;
 use tempfile::TempDir;
+use tests::agent::Agent;
 use tests::postgres::Database;
 use tests::program::{Installation, Program};
 use tests::server::{Client, TestServer, WAIT_MAX, settings};
@@ -195,6 +196,47 @@ async fn a_server_that_was_stopped_within_a_transaction_does_not_stop_the_projec
     stopped.execute_unprepared("UPDATE checkpoints SET position = position").await.unwrap();
     let issued = admin.post("/api/recharge/codes", json!({ "amount": 5, "batch_size": 3 })).await.expect(200);
     shown(&admin, issued.header("corelog-position"), 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_goes_on_with_the_server_that_leads_next() {
+    let (database, data) = (Database::create().await, [TempDir::new().unwrap(), TempDir::new().unwrap()]);
+    let [mut leader, other] = data.each_ref().map(|place| Program::spawn(one_of_several(&database, place)));
+    let admin = leader.admin().await;
+    let me = admin.user_id();
+    admin.put(&format!("/api/admin/users/{me}"), json!({ "balance": 10 })).await.expect(200);
+    let made = admin.post("/api/gpu/servers", json!({ "name": "one", "host": "127.0.0.1" })).await.expect(200);
+    let token = made.at("/data/agent_token").as_str().unwrap();
+    let refused = other.anonymous().with_token(token).post("/api/gpu/agent/register", json!({})).await.expect(503);
+    assert_eq!(refused.header("retry-after"), "1");
+    assert_eq!(other.anonymous().get("/health").await.expect(200).at("/leading"), false);
+
+    let [near, far] = [&other, &leader].map(|program| format!("http://{}", program.address()));
+    let place = TempDir::new().unwrap();
+    let (begun, go) = (place.path().join("begun"), place.path().join("go"));
+    let _agent = Agent::start(&near, token, place.path(), &["--server", &far]);
+    let script = format!("touch {}; until [ -e {} ]; do sleep 0.05; done", begun.display(), go.display());
+    let body = json!({ "title": "a", "task_type": "inference", "config": { "command": ["sh", "-c", script] } });
+    let task = admin.post("/api/tasks", body).await.expect(200).at("/data/id").as_str().unwrap().to_owned();
+    until("the start of the task", async || begun.exists()).await;
+    leader.kill();
+    until("another leader", async || other.anonymous().get("/health").await.at("/leading") == true).await;
+    std::fs::write(&go, "").unwrap();
+    let admin = other.reached_by(&admin);
+    let path = format!("/api/tasks/{task}");
+    until("the end of the task", async || admin.get(&path).await.at("/data/status") == "completed").await;
+    let events = admin.get(&format!("/platform/v1/streams/task/{task}")).await.expect(200);
+    let types = events.at("/events").as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap());
+    assert_eq!(types.filter(|word| *word == "task.leased").count(), 1, "it ran twice: {}", events.text);
+}
+
+async fn until(what: &str, done: impl AsyncFn() -> bool) {
+    let waiting = async {
+        while !done().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(WAIT_MAX, waiting).await.unwrap_or_else(|_| panic!("{what} does not happen"));
 }
 
 /// Asks until so many codes are shown; as long as the read models are behind, the server says so.
