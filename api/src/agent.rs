@@ -37,9 +37,9 @@ const PAUSE_AFTER_FAULT: Duration = Duration::from_secs(1);
 /// How an agent is started.
 #[derive(Debug, Clone, Args)]
 pub struct AgentArguments {
-    /// The server, such as `http://127.0.0.1:8000`.
-    #[arg(long)]
-    server: String,
+    /// The server, such as `http://127.0.0.1:8000`. Named several times, of several servers the one that is reached and leads.
+    #[arg(long = "server", value_name = "SERVER", required = true)]
+    servers: Vec<String>,
     /// The token that the registration of this machine showed.
     #[arg(long, required_unless_present = "token_file", conflicts_with = "token_file")]
     token: Option<String>,
@@ -102,7 +102,7 @@ fn capabilities(arguments: &AgentArguments) -> Capabilities {
 /// # Errors
 /// A sentence that says why it cannot serve.
 pub async fn run(arguments: AgentArguments, stop: watch::Receiver<bool>) -> Result<(), String> {
-    let client = Arc::new(Client::new(&arguments.server, token(&arguments)?)?);
+    let client = Arc::new(Client::new(&arguments.servers, token(&arguments)?)?);
     let directory = job::prepare(&arguments.work_dir)
         .map_err(|error| format!("--work-dir {} cannot be used: {error}", arguments.work_dir.display()))?;
     let capabilities = capabilities(&arguments);

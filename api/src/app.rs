@@ -10,7 +10,7 @@ use commands::gateways::readings::BatteryReadings;
 use commands::{Clock, CommandBus, CommandContext, CommandError, Holdups, Readers, Receipt, Turns};
 use domain::aggregate::Decider;
 use domain::log::Log;
-use projections::{ReadModels, Statuses};
+use projections::{Projection, ReadModels, Statuses};
 use tokio::sync::watch;
 
 use crate::as_of::PastLists;
@@ -48,6 +48,8 @@ pub struct Server {
     /// How far events have become lines that say who did what.
     pub actions: ActionProgress,
     pub statuses: watch::Receiver<Arc<Statuses>>,
+    /// Whether this server drives projections, processes and gateways, and hears agents.
+    pub leading: watch::Receiver<bool>,
     /// Why all projections stand still, while they do.
     pub paused: watch::Receiver<Option<String>>,
     /// What process managers and gateways wait for.
@@ -144,7 +146,10 @@ impl Server {
         match self.readers.passed(request.position()).await {
             Ok(position) => request.reached(position),
             // The command is done and durable: late read models are no reason to say otherwise.
-            Err(late) => tracing::warn!(%late, "answering before the read models"),
+            Err(late) => {
+                request.falls_behind();
+                tracing::warn!(%late, "answering before the read models");
+            }
         }
     }
 
@@ -160,4 +165,15 @@ impl Server {
         self.settled(request).await;
         Ok(receipt)
     }
+}
+
+/// The row of a list as it is after a command: the list's own fold, so that an answer never shows an older state, nor
+/// waits for one that is late.
+pub(crate) fn row_after<A, P>(row: Option<P::Row>, key: &P::Key, receipt: &Receipt<A>) -> Option<P::Row>
+where
+    A: Decider<Event = P::Event>,
+    P: Projection,
+{
+    let events = receipt.events.iter().zip(&receipt.recorded);
+    events.fold(row, |row, (event, recorded)| P::fold(row, key, event, recorded))
 }

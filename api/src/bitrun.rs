@@ -7,9 +7,6 @@ pub mod envelope;
 mod quant_strategies;
 mod workers;
 
-use commands::Receipt;
-use domain::aggregate::Decider;
-use projections::Projection;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
@@ -23,16 +20,6 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(quant_strategies::routes())
         .merge(decisions::routes())
         .merge(workers::routes())
-}
-
-/// The row of a list as it is after a command: the list's own fold, so that an answer never shows an older state.
-fn row_after<A, P>(row: Option<P::Row>, key: &P::Key, receipt: &Receipt<A>) -> Option<P::Row>
-where
-    A: Decider<Event = P::Event>,
-    P: Projection,
-{
-    let events = receipt.events.iter().zip(&receipt.recorded);
-    events.fold(row, |row, (event, recorded)| P::fold(row, key, event, recorded))
 }
 
 /// The `limit` of a list, from 1 to `most`.

@@ -45,7 +45,8 @@ pub(crate) async fn serve(State(pipeline): State<Pipeline>, request: Request, ne
     let address = client_address(&app.config.trusted_proxies, peer(&request), request.headers());
     let context = RequestContext::new(request_id(&app, request.headers()), surface, address, app.clock().clone());
     let answer = serving(context.id, handle(&app, context.clone(), request, next)).await;
-    let answer = answer.unwrap_or_else(IntoResponse::into_response);
+    let answer =
+        answer.and_then(|response| nothing_missing(&context, response)).unwrap_or_else(IntoResponse::into_response);
     let mut response = surface.render(Some(context.id), answer);
     metrics::count_request(surface, response.status(), began);
     let headers = response.headers_mut();
@@ -62,6 +63,14 @@ pub(crate) async fn serve(State(pipeline): State<Pipeline>, request: Request, ne
         headers.insert(header::ETAG, etag);
     }
     response
+}
+
+/// What a command made is not missing because the read models are late: whoever heard that would make it again.
+fn nothing_missing(context: &RequestContext, response: Response) -> Result<Response, ApiError> {
+    if context.is_late() && response.status() == StatusCode::NOT_FOUND {
+        return Err(ApiError::unavailable(&"what was done is not shown yet"));
+    }
+    Ok(response)
 }
 
 async fn handle(

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::extract::FromRequestParts;
@@ -66,6 +66,8 @@ struct Progress {
     position: AtomicU64,
     /// Version of the one resource that was changed; 0 for none.
     version: AtomicU64,
+    /// The read models did not show in time what its commands did.
+    late: AtomicBool,
     /// What a dry run would append.
     rehearsed: Mutex<Vec<RehearsedEvent>>,
     /// Whether the first command that did something had been carried out before, for the same request.
@@ -206,6 +208,15 @@ impl RequestContext {
     /// Says that the answer depends on `position`.
     pub fn reached(&self, position: u64) {
         self.progress.position.fetch_max(position, Ordering::Relaxed);
+    }
+
+    /// Says that the read models do not show yet what the commands of this request did.
+    pub(crate) fn falls_behind(&self) {
+        self.progress.late.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_late(&self) -> bool {
+        self.progress.late.load(Ordering::Relaxed)
     }
 
     /// Says that the answer is about version `sequence` of the one resource it shows.

@@ -102,6 +102,7 @@ async fn health(State(app): State<App>) -> Response {
         "status": if healthy { "healthy" } else { "unhealthy" },
         "version": env!("CARGO_PKG_VERSION"),
         "environment": app.config.mode,
+        "leading": *app.leading.borrow(),
         "components": {
             "log": word(log.is_ok()),
             "read_models": word(read_models.is_ok()),

@@ -128,6 +128,8 @@ struct Followers {
     processes: ProcessRunner,
     line_writer: LineWriter,
     actions: UserActions,
+    /// What handlers know of the leadership.
+    leads: watch::Sender<bool>,
     /// Where the log ends.
     head: u64,
 }
@@ -145,11 +147,13 @@ async fn assembled(config: Config, clock: Clock, storage: &Storage) -> Result<(A
     let projections = up_to_date(storage).await?;
     let holdups = Arc::new(Holdups::default());
     let processes = ProcessRunner::new(Arc::clone(&bus), processes::all(), Arc::clone(&holdups));
+    let leads = watch::Sender::new(*storage.leading.borrow());
     let app = Arc::new(Server {
         readers: Readers::new(projections.position(), projections.wanted(), processes.handled()),
         statuses: projections.statuses(),
         paused: projections.paused(),
         holdups,
+        leading: leads.subscribe(),
         models: storage.models.clone(),
         past: PastLists::default(),
         market: market::open(&config).await?,
@@ -173,7 +177,7 @@ async fn assembled(config: Config, clock: Clock, storage: &Storage) -> Result<(A
         config,
         bus,
     });
-    Ok((app, Followers { projections, processes, line_writer, actions, head }))
+    Ok((app, Followers { projections, processes, line_writer, actions, leads, head }))
 }
 
 /// The projections, which a server that leads brings up to date before it answers anybody.
@@ -188,7 +192,8 @@ async fn up_to_date(storage: &Storage) -> Result<Runner, StartError> {
 
 impl Followers {
     fn start(self, app: &App, leading: &watch::Receiver<bool>, readers: &mut JoinSet<()>) {
-        let Self { projections, processes, line_writer, actions, head } = self;
+        let Self { projections, processes, line_writer, actions, leads, head } = self;
+        readers.spawn(pass_on(leading.clone(), leads));
         readers.spawn(projections.run(leading.clone()));
         readers.spawn(processes.run(leading.clone()));
         readers.spawn(line_writer.run(app.config.log_lines.retention(), leading.clone()));
@@ -199,6 +204,17 @@ impl Followers {
         readers.spawn(LiveFeed::follow_readings(Arc::clone(app)));
         readers.spawn(TokenUsage::keep_writing(Arc::clone(app)));
         readers.spawn(metrics::keep_up(app.metrics.clone()));
+    }
+}
+
+/// Tells handlers whether this server leads. They do not hold the leadership itself: a connection may outlive the server,
+/// which would never let go of it.
+async fn pass_on(mut leading: watch::Receiver<bool>, told: watch::Sender<bool>) {
+    loop {
+        told.send_replace(*leading.borrow_and_update());
+        if leading.changed().await.is_err() {
+            return;
+        }
     }
 }
 

@@ -17,8 +17,15 @@ use crate::writer::{Batch, Protection, Writer};
 
 /// The schema of PostgreSQL in which read models live.
 pub const SCHEMA: &str = "read_models";
+/// A transaction in which nothing happens for so long is ended: what a server that was stopped in the middle holds would
+/// keep all others waiting.
+const SILENCE_MAX: &str = "10s";
 const SQLITE_READERS: u32 = 4;
 const POSTGRES_READERS: u32 = 8;
+/// Held by who makes tables, until they are there: `IF NOT EXISTS` fails where somebody else is about to make the same.
+/// It says nothing meanwhile.
+const TURN: &str = "SET LOCAL idle_in_transaction_session_timeout = '5min'; \
+     SELECT pg_advisory_xact_lock(7165071312106252035)";
 const FOREVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
 /// Connections to the read models: many that read, one that writes.
@@ -76,8 +83,14 @@ impl ReadModels {
     /// # Errors
     /// What PostgreSQL said.
     pub async fn postgres(url: &str) -> Result<Self, DbErr> {
-        let write = connect(url, 2, Some(SCHEMA)).await?;
-        write.execute_unprepared(&format!("create schema if not exists {SCHEMA}")).await?;
+        let mut writing = options_of(url, 2, Some(SCHEMA));
+        writing.map_sqlx_postgres_opts(|postgres| {
+            postgres.options([("synchronous_commit", "off"), ("idle_in_transaction_session_timeout", SILENCE_MAX)])
+        });
+        let write = Database::connect(writing).await?;
+        let turn = turn(&write).await?;
+        turn.execute_unprepared(&format!("create schema if not exists {SCHEMA}")).await?;
+        turn.commit().await?;
         let read = connect(url, POSTGRES_READERS, Some(SCHEMA)).await?;
         let writer = Writer::postgres(&write);
         Ok(Self { read, write, writer, place: Place::Server(url.to_owned()) })
@@ -111,14 +124,30 @@ impl ReadModels {
         }
     }
 
-    /// Creates every table that is missing.
+    /// Creates every table that is missing. Servers on one database that start at the same time take turns.
     ///
     /// # Errors
     /// What the database said.
     pub async fn create_tables(&self, projectors: &[Box<dyn AnyProjector>]) -> Result<(), DbErr> {
+        // The tables are made outside of this transaction: in it, each would stay locked for the leader until the last.
+        let turn = match self.place {
+            Place::File(_) => None,
+            Place::Server(_) => Some(turn(&self.write).await?),
+        };
         create_tables(&self.write, projectors.iter().map(AsRef::as_ref)).await?;
-        token_uses::create_table(&self.write).await
+        token_uses::create_table(&self.write).await?;
+        match turn {
+            Some(turn) => turn.commit().await,
+            None => Ok(()),
+        }
     }
+}
+
+/// Waits until nobody else makes tables, and keeps the turn until the transaction ends.
+async fn turn(db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
+    let turn = db.begin().await?;
+    turn.execute_unprepared(TURN).await?;
+    Ok(turn)
 }
 
 /// Creates the table of checkpoints and those of `projectors` where missing, with their indexes.
@@ -191,6 +220,10 @@ fn file_url(path: &Path) -> String {
 }
 
 async fn connect(url: &str, connections: u32, schema: Option<&str>) -> Result<DatabaseConnection, DbErr> {
+    Database::connect(options_of(url, connections, schema)).await
+}
+
+fn options_of(url: &str, connections: u32, schema: Option<&str>) -> ConnectOptions {
     let mut options = options(url, connections);
     options.map_sqlx_sqlite_opts(|sqlite| {
         sqlite
@@ -202,7 +235,7 @@ async fn connect(url: &str, connections: u32, schema: Option<&str>) -> Result<Da
     if let Some(schema) = schema {
         options.set_schema_search_path(schema);
     }
-    Database::connect(options).await
+    options
 }
 
 fn options(url: &str, connections: u32) -> ConnectOptions {

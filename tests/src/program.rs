@@ -113,6 +113,12 @@ impl Program {
         self.child.id()
     }
 
+    /// Sends it a signal such as `STOP`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.id().to_string()).status().unwrap();
+        assert!(sent.success());
+    }
+
     /// Ends it at once (SIGKILL), as a power cut would.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();

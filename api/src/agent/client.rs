@@ -1,6 +1,7 @@
 //! The agent's side of the conversation with the server.
 
 use std::error::Error;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reqwest::Url;
@@ -106,23 +107,26 @@ pub(super) struct LogLine {
     pub(super) message: String,
 }
 
-/// Calls the server in the name of one machine.
+/// Calls the server in the name of one machine. Of several servers, one: the next as soon as that does not answer.
 pub(super) struct Client {
     http: reqwest::Client,
-    url: String,
+    urls: Vec<String>,
+    /// Calls that came to nothing so far; they say whose turn it is.
+    turn: AtomicUsize,
 }
 
 impl Client {
-    pub(super) fn new(server: &str, token: String) -> Result<Self, String> {
+    pub(super) fn new(servers: &[String], token: String) -> Result<Self, String> {
         let mut bearer =
             HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| "the token is no token".to_owned())?;
         drop(token);
         bearer.set_sensitive(true);
         let headers = HeaderMap::from_iter([(AUTHORIZATION, bearer)]);
-        let url = address(server)?;
+        let urls = servers.iter().map(|server| Ok(format!("{}/api/gpu/agent", address(server)?)));
+        let urls = urls.collect::<Result<_, String>>()?;
         let http = reqwest::Client::builder().connect_timeout(CONNECT_MAX).default_headers(headers).build();
         let http = http.map_err(|error| format!("no connections can be made: {error}"))?;
-        Ok(Self { http, url: format!("{url}/api/gpu/agent") })
+        Ok(Self { http, urls, turn: AtomicUsize::new(0) })
     }
 
     /// Begins a session of a machine that has this.
@@ -171,8 +175,24 @@ impl Client {
     }
 
     async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value, patience: Duration) -> Result<T, ClientError> {
+        let turn = self.turn.load(Ordering::Relaxed);
+        let answer = self.post_to(&self.urls[turn % self.urls.len()], path, body, patience).await;
+        if let Err(ClientError::Unreachable(_)) = &answer {
+            // Of several calls that find the same server away, one turns to the next.
+            let _ = self.turn.compare_exchange(turn, turn.wrapping_add(1), Ordering::Relaxed, Ordering::Relaxed);
+        }
+        answer
+    }
+
+    async fn post_to<T: DeserializeOwned>(
+        &self,
+        url: &str,
+        path: &str,
+        body: &Value,
+        patience: Duration,
+    ) -> Result<T, ClientError> {
         let unreachable = |error: reqwest::Error| ClientError::Unreachable(with_causes(&error.without_url()));
-        let request = self.http.post(format!("{}/{path}", self.url)).timeout(patience).json(body);
+        let request = self.http.post(format!("{url}/{path}")).timeout(patience).json(body);
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status().as_u16();
         match status {
@@ -234,7 +254,7 @@ mod tests {
     async fn a_server_that_is_not_reached_is_not_reached_for_a_reason() {
         // Taken, but nobody listens.
         let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let client = Client::new(&format!("http://{taken}"), "token".to_owned()).unwrap();
+        let client = Client::new(&[format!("http://{taken}")], "token".to_owned()).unwrap();
         let error = client.register(&Value::Null).await.unwrap_err().to_string();
         assert!(error.contains("Connection refused"), "{error}");
     }

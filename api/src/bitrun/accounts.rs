@@ -20,9 +20,8 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::envelope::Timestamp;
-use super::row_after;
 use crate::amount::Amount;
-use crate::app::{App, Server};
+use crate::app::{App, Server, row_after};
 use crate::as_of::Lists;
 use crate::auth::{AuthUser, Caller};
 use crate::error::{ApiError, ErrorKind};

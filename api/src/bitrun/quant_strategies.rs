@@ -17,9 +17,9 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use self::out::StrategyOut;
-use super::{accounts, row_after};
+use super::accounts;
 use crate::amount::Amount;
-use crate::app::{App, Server};
+use crate::app::{App, Server, row_after};
 use crate::as_of::Lists;
 use crate::auth::{AuthUser, Caller};
 use crate::error::{ApiError, ErrorKind, Place};

@@ -55,6 +55,9 @@ impl FromRequestParts<App> for Agent {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let request = RequestContext::from_request_parts(parts, app).await?;
+        if !*app.leading.borrow() {
+            return Err(not_leading());
+        }
         let shown = token::shown(&parts.headers).ok_or_else(token::refused)?;
         let (server, _) = app.bus.load::<GpuServer>(&shown.server_id.to_string()).await?;
         let GpuServer::Registered { token_hash, .. } = server else { return Err(token::refused()) };
@@ -67,6 +70,13 @@ impl FromRequestParts<App> for Agent {
         let tenant = tenant.ok_or_else(|| ApiError::unavailable(&"the list of GPU servers is not complete yet"))?;
         Ok(Self { server_id: shown.server_id, tenant, request: request.within(tenant) })
     }
+}
+
+/// The clock that gives silent agents up for lost runs where the leader is: what others hear would not count, and each
+/// task would be taken from its agent again and again.
+fn not_leading() -> ApiError {
+    let sentence = "agents are heard by the server that leads, and this one does not";
+    ApiError { retry_after: Some(1), ..ApiError::new(ErrorKind::Unavailable, "agent.not_leading", sentence) }
 }
 
 impl Agent {

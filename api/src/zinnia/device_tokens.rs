@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::devices::device::{Device, DeviceCommand, DeviceEvent, NewToken, TOKEN_HOURS_MAX, TokenPermission};
 use ipnet::IpNet;
-use projections::devices::device_tokens::{self, Included};
+use projections::devices::device_tokens::{self, DeviceTokens, Included};
 use projections::devices::token_uses;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -19,7 +19,7 @@ use super::access::{self, Need};
 use super::device_secrets::{self, Kind};
 use super::devices::{SaidOut, check_shown};
 use super::envelope::{self, Envelope};
-use crate::app::App;
+use crate::app::{App, row_after};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::extract::{Body, Path, Query};
@@ -114,7 +114,8 @@ async fn create_device_token(
     let command = DeviceCommand::IssueToken { token };
     let receipt = app.change::<Device>(&caller.request, &id.to_string(), command).await?;
     check_shown(receipt.events.first(), &secret)?;
-    let row = device_tokens::find(&app.models.read, id, token_id).await?.ok_or_else(ApiError::not_found)?;
+    // The token is shown here or nowhere, however late the list is.
+    let row = row_after::<_, DeviceTokens>(None, &token_id.to_string(), &receipt).ok_or_else(ApiError::not_found)?;
     let out = TokenOut { token: Some(shown), ..TokenOut::of(row, now) };
     Ok(envelope::created(&caller.request, out))
 }

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use domain::devices::device::{Device, DeviceCommand, DeviceEvent, DeviceStatus, HashedSecret, SettingsChanges};
-use projections::devices::devices::{self, DeviceFilter};
+use projections::devices::devices::{self, DeviceFilter, Devices};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::access::{self, Need};
 use super::device_secrets::{self, Kind};
 use super::envelope::{self, Envelope, Items};
-use crate::app::{App, Server};
+use crate::app::{App, Server, row_after};
 use crate::as_of::Lists;
 use crate::auth::Caller;
 use crate::error::{ApiError, ErrorKind};
@@ -130,7 +130,8 @@ async fn create_device(
     };
     let receipt = app.change::<Device>(&caller.request, &device_id.to_string(), command).await?;
     check_shown(receipt.events.first(), &key)?;
-    let row = access::device(&app, &caller.user, device_id, Need::Own).await?;
+    // The key is shown here or nowhere, however late the list is.
+    let row = row_after::<_, Devices>(None, &device_id.to_string(), &receipt).ok_or_else(ApiError::not_found)?;
     let config = ConfigOut::of(&row);
     Ok(envelope::created(&caller.request, CreateDeviceOut { device: DeviceOut::of(row)?, api_key, config }))
 }

@@ -25,6 +25,7 @@ fn of_code(code: &str) -> Option<&'static str> {
         | "recharge_code.deactivated"
         | "recharge_code.redeemed_before" => "充值码无效、已使用或已过期",
         "task.lease_lost" => "任务租约已失效",
+        "agent.not_leading" => "该服务器不是主服务器，请连接主服务器",
         "agent.session_lost" => "服务器会话已失效，请重新注册",
         "agent.token_shown_once" => "令牌只显示一次，请重新生成",
         "task.insufficient_balance" | "balance.insufficient" => "余额不足，请先充值",

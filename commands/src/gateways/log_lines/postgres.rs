@@ -21,6 +21,8 @@ const APPEND_LOCK: i64 = 0x636f_7265_6c6f_6710;
 /// Every question has an index. How many lines have a word of a run the planner cannot know, and what it guesses would
 /// have it read the whole table, or compile a query that is then done in milliseconds.
 const PLANNER: [(&str, &str); 2] = [("enable_seqscan", "off"), ("jit", "off")];
+/// A server that was stopped in the middle of a transaction must not keep the lines of all others waiting.
+const SILENCE_MAX: (&str, &str) = ("idle_in_transaction_session_timeout", "10s");
 const INSERT: &str = "INSERT INTO log_lines (id, at, tenant, source, level, message, fields, request_id, user_id, \
      task_id, words) SELECT id, at, tenant, source, level, message, fields, request_id, user_id, task_id, \
      coalesce(array_to_tsvector(string_to_array(nullif(words, ''), ' ')), ''::tsvector) FROM unnest($1::bigint[], $2::bigint[], $3::uuid[], $4::text[], \
@@ -40,7 +42,8 @@ pub(super) struct PostgresLines {
 impl PostgresLines {
     pub(super) async fn connect(url: &str) -> Result<Self, LinesFault> {
         // Its own statements are no lines.
-        let options = url.parse::<PgConnectOptions>()?.disable_statement_logging().options(PLANNER);
+        let options =
+            url.parse::<PgConnectOptions>()?.disable_statement_logging().options(PLANNER).options([SILENCE_MAX]);
         let pool = PgPoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await?;
         migrations::LOG_LINES_POSTGRES.apply_postgres(&mut *pool.acquire().await?).await?;
         Ok(Self { pool })

@@ -25,6 +25,8 @@ use super::{Accepted, BatteryReadings, Bucket, BucketWidth, ReadingsFault, Repor
 
 const CONNECTIONS: u32 = 6;
 const STATEMENT_TIMEOUT: &str = "30s";
+/// A server that was stopped in the middle of a transaction must not keep the order of arrival locked.
+const SILENCE_MAX: &str = "10s";
 const SEEN: &str = "SELECT device, last_seen FROM battery_seen WHERE device = ANY($1)";
 
 /// Readings in PostgreSQL.
@@ -45,7 +47,11 @@ impl PostgresReadings {
     /// When the database does not answer.
     pub async fn connect(url: &str) -> Result<Self, ReadingsFault> {
         let address = PgConnectOptions::from_str(url)?.application_name("corelog");
-        let address = address.options([("statement_timeout", STATEMENT_TIMEOUT), ("jit", "off")]);
+        let address = address.options([
+            ("statement_timeout", STATEMENT_TIMEOUT),
+            ("idle_in_transaction_session_timeout", SILENCE_MAX),
+            ("jit", "off"),
+        ]);
         let pool = PgPoolOptions::new().max_connections(CONNECTIONS).connect_with(address).await?;
         BATTERY_POSTGRES.apply_postgres(&mut *pool.acquire().await?).await?;
         let (head, grown) = watch::channel(number(last_arrival_and_kept_from(&pool).await?.0));
