@@ -97,9 +97,11 @@ async fn health(State(app): State<App>) -> Response {
     let word = |good: bool| if good { "ok" } else { "unavailable" };
     let waits = app.holdups.waits();
     let waiting = |pieces: u64| if pieces == 0 { "ok" } else { "waiting" };
-    let healthy = log.is_ok() && read_models.is_ok() && !halted && !paused && waits == Waits::default();
+    let healthy = log.is_ok() && read_models.is_ok() && !halted && !paused;
+    // Requests are served as ever: to take the server out for that would help nobody.
+    let degraded = waits != Waits::default();
     let body = serde_json::json!({
-        "status": if healthy { "healthy" } else { "unhealthy" },
+        "status": if !healthy { "unhealthy" } else if degraded { "degraded" } else { "healthy" },
         "version": env!("CARGO_PKG_VERSION"),
         "environment": app.config.mode,
         "leading": *app.leading.borrow(),

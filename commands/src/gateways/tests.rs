@@ -57,7 +57,7 @@ fn of_a_newer_version(position: u64, id: &str) -> Recorded {
 async fn what_it_cannot_read_is_left_for_a_server_that_can() {
     let log = Arc::new(MemoryLog::new());
     let bus = Arc::new(CommandBus::new(log.clone(), Clock::system()));
-    let mut runner = GatewayRunner::new(bus, Arc::new(AnyBalance));
+    let mut runner = GatewayRunner::new(bus, Arc::new(AnyBalance), Arc::default());
     runner.take_notice(&of_a_newer_version(7, "a"));
     runner.take_notice(&of_a_newer_version(8, "a"));
     runner.through = 2_000;
