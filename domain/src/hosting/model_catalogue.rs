@@ -5,9 +5,6 @@
 
 use super::miner_order::MinerOrder;
 
-/// Where the figures come from, for whoever is shown one of them.
-pub const SOURCE: &str = "public catalogues, August 2026, nameplate figures, tolerance about 5 %";
-
 /// Who built a machine, which decides how it is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Maker {
@@ -112,11 +109,6 @@ pub fn by_id(id: i64) -> Option<&'static Model> {
     MODELS.iter().find(|model| model.id == id)
 }
 
-/// The model of that name, whatever the case of its letters.
-pub fn by_name(name: &str) -> Option<&'static Model> {
-    MODELS.iter().find(|model| model.name.eq_ignore_ascii_case(name.trim()))
-}
-
 impl Model {
     /// Watts a terahash a second, which is joules a terahash.
     pub fn efficiency_jth(&self) -> f64 {
@@ -159,10 +151,9 @@ mod tests {
     }
 
     #[test]
-    fn models_are_found_by_number_and_by_name() {
+    fn models_are_found_by_number() {
         assert_eq!(by_id(1).map(|model| model.name), Some("Antminer S21"));
-        assert_eq!(by_name(" whatsminer m53s").map(|model| model.power_w), Some(6_554.0));
+        assert_eq!(by_id(37).map(|model| (model.name, model.power_w)), Some(("WhatsMiner M53S", 6_554.0)));
         assert_eq!(by_id(0), None);
-        assert_eq!(by_name("Abacus"), None);
     }
 }
