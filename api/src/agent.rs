@@ -5,6 +5,7 @@
 //! a new session begins: what ran has been given to somebody else. When the token is good no more, or another agent uses
 //! it, everything that runs is ended, and the agent as well: it could only be refused, or push the other one out.
 
+mod backlog;
 mod client;
 mod container;
 mod engine;

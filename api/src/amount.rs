@@ -6,6 +6,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+/// What a reader says of everything that is no number.
+pub const NOT_A_NUMBER: &str = "must be a number";
+
 /// A decimal that a document shows as a number. A string of digits is read too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
 #[schema(value_type = f64)]
@@ -33,15 +36,15 @@ impl<'de> Deserialize<'de> for Amount {
             Value::Number(number) => number.to_string(),
             Value::String(text) => text,
             Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
-                return Err(de::Error::custom("must be a number"));
+                return Err(de::Error::custom(NOT_A_NUMBER));
             }
         };
         // The parser of decimals passes over underscores.
         if text.contains('_') {
-            return Err(de::Error::custom("must be a number"));
+            return Err(de::Error::custom(NOT_A_NUMBER));
         }
         let parsed = text.parse().or_else(|_| Decimal::from_scientific(&text));
-        parsed.map(Self).map_err(|_| de::Error::custom("must be a number of at most 28 digits"))
+        parsed.map(Self).map_err(|_| de::Error::custom(format_args!("{NOT_A_NUMBER} of at most 28 digits")))
     }
 }
 

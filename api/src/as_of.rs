@@ -7,7 +7,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 use domain::log::Log;
-use replay::Moment;
+use replay::{Moment, NoMoment};
 use sea_orm::DatabaseConnection;
 use serde::Deserialize;
 use tokio::sync::Mutex;
@@ -65,7 +65,7 @@ impl FromRequestParts<App> for Lists {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let Query(AsOfQuery { as_of }) = Query::from_request_parts(parts, app).await?;
         let moment = as_of.map(|text| text.parse()).transpose();
-        let moment = moment.map_err(|message: String| ApiError::field("as_of", message).of(Place::Query))?;
+        let moment = moment.map_err(|fault: NoMoment| ApiError::field("as_of", fault).of(Place::Query))?;
         Ok(Self { app: Arc::clone(app), moment })
     }
 }

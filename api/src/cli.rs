@@ -1,193 +1,30 @@
 //! The subcommands about history: `replay …`, `export`, `import`, `audit`. The work is done in the crate `replay`; here
 //! it is asked for and told about.
 
+mod arguments;
 mod bars;
+mod report;
 mod text;
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand, ValueEnum};
 use replay::export::{Exported, Format, Wanted};
-use replay::{Moment, ReplayError, projections_named};
-use serde::Serialize;
+use replay::{ReplayError, projections_named};
 
+use self::arguments::{
+    DiffArguments, ExportArguments, FormatName, ListArguments, Projections, ShowArguments, VerifyArguments,
+};
+pub use self::arguments::{HistoryCommand, ImportArguments, ReplayCommand};
 use self::bars::Bars;
+pub use self::report::As;
 use crate::config::Config;
 use crate::storage::Storage;
 
 /// What was found differs, or is not sound.
 const FOUND: u8 = 1;
-/// Rows (or fields of a read model) reported unless asked otherwise.
-const ROWS: u64 = 100;
-
-/// A subcommand about history.
-#[derive(Debug, Subcommand)]
-pub enum HistoryCommand {
-    /// Rebuild, verify and show what was, from the log.
-    #[command(subcommand)]
-    Replay(ReplayCommand),
-    /// Write the history to a file.
-    Export(ExportArguments),
-    /// Fill an empty log from a full export: `corelog import history`.
-    #[command(skip)]
-    Import(ImportArguments),
-    /// Check the whole log and what hangs on it; exits with 1 when something is found.
-    Audit(As),
-}
-
-/// What a replay is for.
-#[derive(Debug, Subcommand)]
-pub enum ReplayCommand {
-    /// Build read models anew and put them in the place of the live ones; a server may run meanwhile.
-    Rebuild(Projections),
-    /// Build read models once more and compare them with the live ones; exits with 1 when they differ.
-    Verify(VerifyArguments),
-    /// Show an aggregate as it was, and its events.
-    Show(ShowArguments),
-    /// Show the rows of a read model as they were.
-    List(ListArguments),
-    /// Show what changed in read models between two moments.
-    Diff(DiffArguments),
-}
-
-/// How a report is written.
-#[derive(Debug, Clone, Copy, Args)]
-pub struct As {
-    /// Report as JSON.
-    #[arg(long)]
-    json: bool,
-}
-
-/// Which read models.
-#[derive(Debug, Args)]
-pub struct Projections {
-    /// This one only.
-    #[arg(long)]
-    projection: Option<String>,
-    #[command(flatten)]
-    written: As,
-}
-
-#[derive(Debug, Args)]
-pub struct VerifyArguments {
-    #[command(flatten)]
-    projections: Projections,
-    /// Most rows reported per read model.
-    #[arg(long, default_value_t = ROWS)]
-    limit: u64,
-}
-
-#[derive(Debug, Args)]
-pub struct ShowArguments {
-    /// The sort and the id of the aggregate: `<aggregate_type>/<id>`.
-    aggregate: String,
-    /// A position, or a time like 2026-01-31T12:00:00Z; now when missing.
-    #[arg(long)]
-    at: Option<Moment>,
-    #[command(flatten)]
-    written: As,
-}
-
-#[derive(Debug, Args)]
-pub struct ListArguments {
-    /// The read model.
-    projection: String,
-    /// A position, or a time like 2026-01-31T12:00:00Z; now when missing.
-    #[arg(long)]
-    at: Option<Moment>,
-    /// Most rows shown.
-    #[arg(long, default_value_t = ROWS)]
-    limit: u64,
-    #[command(flatten)]
-    written: As,
-}
-
-#[derive(Debug, Args)]
-pub struct DiffArguments {
-    /// The earlier moment: a position or a time.
-    #[arg(long)]
-    from: Moment,
-    /// The later moment.
-    #[arg(long)]
-    to: Moment,
-    #[command(flatten)]
-    projections: Projections,
-    /// Most rows shown per read model.
-    #[arg(long, default_value_t = ROWS)]
-    limit: u64,
-}
-
-#[derive(Debug, Args)]
-pub struct ExportArguments {
-    #[arg(long, value_enum, default_value_t = FormatName::Ndjson)]
-    format: FormatName,
-    /// From this position or time on.
-    #[arg(long)]
-    from: Option<Moment>,
-    /// Up to this position or time.
-    #[arg(long)]
-    to: Option<Moment>,
-    /// Events of this name, or of names that begin with it up to a dot.
-    #[arg(long = "type")]
-    event_type: Option<String>,
-    /// With secrets (hashes of passwords and the like), kept commands, positions of readers and an end record: what
-    /// `import` needs.
-    #[arg(long)]
-    full: bool,
-    /// The file to write; the standard output when missing.
-    #[arg(long)]
-    out: Option<PathBuf>,
-    #[command(flatten)]
-    written: As,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum FormatName {
-    Ndjson,
-    Csv,
-}
-
-#[derive(Debug, Args)]
-pub struct ImportArguments {
-    /// The file that `export --full` wrote.
-    file: PathBuf,
-    #[command(flatten)]
-    written: As,
-}
-
-impl HistoryCommand {
-    /// How it reports.
-    pub fn report(&self) -> As {
-        match self {
-            Self::Replay(command) => command.report(),
-            Self::Export(arguments) => arguments.written,
-            Self::Import(arguments) => arguments.report(),
-            Self::Audit(written) => *written,
-        }
-    }
-}
-
-impl ReplayCommand {
-    fn report(&self) -> As {
-        match self {
-            Self::Rebuild(projections) => projections.written,
-            Self::Verify(arguments) => arguments.projections.written,
-            Self::Show(arguments) => arguments.written,
-            Self::List(arguments) => arguments.written,
-            Self::Diff(arguments) => arguments.projections.written,
-        }
-    }
-}
-
-impl ImportArguments {
-    /// How it reports.
-    pub fn report(&self) -> As {
-        self.written
-    }
-}
 
 /// Carries out `command` on the installation that `config` describes and writes the report to `out`.
 ///
@@ -349,31 +186,4 @@ async fn import(
     replay::rebuild::rebuild(&storage.log, &storage.models, projections_named(None)?, &bars).await?;
     drop(bars);
     written.write(out, &imported, text::imported)
-}
-
-impl As {
-    /// Why there is no report: a sentence, or JSON where that was asked for.
-    pub fn complaint(self, sentence: &str) -> String {
-        if self.json {
-            serde_json::json!({ "error": sentence }).to_string()
-        } else {
-            format!("corelog: {}", text::visible(sentence))
-        }
-    }
-
-    fn write<T: Serialize + ?Sized>(
-        self,
-        out: &mut (dyn Write + Send),
-        report: &T,
-        text: impl FnOnce(&T, &mut (dyn Write + Send)) -> std::io::Result<()>,
-    ) -> Result<ExitCode, Failure> {
-        if self.json {
-            serde_json::to_writer_pretty(&mut *out, report).map_err(std::io::Error::from)?;
-            writeln!(out)?;
-        } else {
-            text(report, out)?;
-        }
-        out.flush()?;
-        Ok(ExitCode::SUCCESS)
-    }
 }

@@ -1,5 +1,8 @@
 //! What can go wrong, without a product's words. Each product renders it once, see `<product>/envelope.rs`.
 
+use std::error::Error;
+use std::sync::Arc;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use commands::{CommandError, NotYet};
@@ -8,6 +11,8 @@ use domain::payload::UnfitPayload;
 use domain::refusal::{Refusal, RefusalKind};
 use replay::ReplayError;
 use serde_json::{Map, Value};
+
+use crate::fault::Fault;
 
 /// The sort of an error; products map it to their status codes and words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +93,7 @@ pub struct FieldError {
     pub field: String,
     /// What is wrong with it, as a stable word.
     pub code: &'static str,
-    pub message: String,
+    pub fault: Fault,
 }
 
 /// An error on its way to the client.
@@ -100,6 +105,9 @@ pub struct ApiError {
     /// An English sentence; products in another language replace it by their words for `code` or `kind`.
     pub message: String,
     pub fields: Vec<FieldError>,
+    /// What it was made of, for products that say more of it than its code does; see [`cause`](Self::cause). It is boxed
+    /// because an error is a part of every result, and should be small.
+    pub cause: Option<Arc<Box<dyn Error + Send + Sync>>>,
     /// Seconds after which to try again.
     pub retry_after: Option<u64>,
     /// Facts that some product's error body shows, by its own names.
@@ -109,19 +117,20 @@ pub struct ApiError {
 impl ApiError {
     /// An error with a code and a sentence.
     pub fn new(kind: ErrorKind, code: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, code, message: message.into(), fields: Vec::new(), retry_after: None, details: Map::new() }
+        let (message, details) = (message.into(), Map::new());
+        Self { kind, code, message, fields: Vec::new(), cause: None, retry_after: None, details }
     }
 
     /// One field of the body is wrong.
-    pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::field_by("invalid_request", field, message)
+    pub fn field(field: impl Into<String>, fault: impl Into<Fault>) -> Self {
+        Self::field_by("invalid_request", field, fault)
     }
 
     /// One field of the body is wrong, and `code` says how.
-    pub fn field_by(code: &'static str, field: impl Into<String>, message: impl Into<String>) -> Self {
-        let field = FieldError { place: Place::Body, field: field.into(), code, message: message.into() };
+    pub fn field_by(code: &'static str, field: impl Into<String>, fault: impl Into<Fault>) -> Self {
+        let field = FieldError { place: Place::Body, field: field.into(), code, fault: fault.into() };
         let sentence =
-            if field.field.is_empty() { field.message.clone() } else { format!("{}: {}", field.field, field.message) };
+            if field.field.is_empty() { field.fault.to_string() } else { format!("{}: {}", field.field, field.fault) };
         Self { fields: vec![field], ..Self::new(ErrorKind::Invalid, code, sentence) }
     }
 
@@ -170,6 +179,17 @@ impl ApiError {
         Self { retry_after: Some(1), ..unavailable }
     }
 
+    /// Keeps what it was made of.
+    #[must_use]
+    pub fn because(self, cause: impl Error + Send + Sync + 'static) -> Self {
+        Self { cause: Some(Arc::new(Box::new(cause))), ..self }
+    }
+
+    /// What it was made of, if that is an `E`.
+    pub fn cause<E: Error + 'static>(&self) -> Option<&E> {
+        self.cause.as_deref()?.downcast_ref()
+    }
+
     /// Adds a fact to the error body of products that show it.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
@@ -181,7 +201,9 @@ impl ApiError {
 impl<E: Refusal> From<CommandError<E>> for ApiError {
     fn from(error: CommandError<E>) -> Self {
         match error {
-            CommandError::Refused(refusal) => Self::new(refusal.kind().into(), refusal.code(), refusal.to_string()),
+            CommandError::Refused(refusal) => {
+                Self::new(refusal.kind().into(), refusal.code(), refusal.to_string()).because(refusal)
+            }
             CommandError::Foreign => Self::not_found(),
             CommandError::Stale { actual } => {
                 Self::new(ErrorKind::Stale, "stale", format!("the resource has changed: it is at version {actual}"))
@@ -200,7 +222,7 @@ impl<E: Refusal> From<CommandError<E>> for ApiError {
 
 impl From<UnfitPayload> for ApiError {
     fn from(unfit: UnfitPayload) -> Self {
-        Self::new(ErrorKind::Malformed, "invalid_request", unfit.to_string())
+        Self::new(ErrorKind::Malformed, "invalid_request", unfit.to_string()).because(unfit)
     }
 }
 

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
 use crate::error::{ApiError, ErrorKind, Place};
+use crate::fault::Fault;
 use crate::request::RequestContext;
 use crate::surface::Surface;
 
@@ -52,7 +53,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Form<T> {
         refuse_nul(&bytes)?;
         serde_urlencoded::from_bytes(&bytes)
             .map(Self)
-            .map_err(|error| ApiError::field(named(&error), error.to_string()))
+            .map_err(|error| ApiError::field(named(&error), Fault::unread(error.to_string())))
     }
 }
 
@@ -108,7 +109,8 @@ pub(crate) fn form_fields<T: DeserializeOwned>(text: &str) -> Result<T, ApiError
     refuse_nul(text.as_bytes())?;
     serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(form_urlencoded(text))).map_err(|error| {
         let path = error.path().to_string();
-        ApiError::field(if path == "." { named(error.inner()) } else { path }, error.into_inner().to_string())
+        let field = if path == "." { named(error.inner()) } else { path };
+        ApiError::field(field, Fault::unread(error.into_inner().to_string()))
     })
 }
 

@@ -11,6 +11,7 @@ pub mod config;
 mod cors;
 pub mod error;
 pub mod extract;
+pub mod fault;
 pub mod hashinsight;
 pub mod limits;
 pub mod log_lines;

@@ -103,7 +103,10 @@ impl Command {
 }
 
 fn main() -> ExitCode {
-    let Arguments { config, command } = Arguments::parse();
+    let Arguments { config, command } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(&error),
+    };
     let command = command.unwrap_or(Command::Serve);
     let report = command.report();
     run(config.as_deref(), command).unwrap_or_else(|sentence| match report {
@@ -116,6 +119,24 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     })
+}
+
+/// Says what is wrong with the arguments, in the form that they ask for themselves. Help and the version are no complaint.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let report = As::asked_for(std::env::args_os());
+    if !error.use_stderr() || !report.is_json() {
+        error.exit();
+    }
+    complain(&report.complaint(&sentence(error)));
+    u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+/// The first paragraph of what clap says: how the subcommand is used comes after it.
+fn sentence(error: &clap::Error) -> String {
+    let said = error.render().to_string();
+    let paragraph = said.split("\n\n").next().unwrap_or_default();
+    let words: Vec<&str> = paragraph.trim_start_matches("error: ").split_whitespace().collect();
+    words.join(" ")
 }
 
 fn run(settings: Option<&Path>, command: Command) -> Result<ExitCode, String> {

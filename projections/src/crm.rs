@@ -7,6 +7,7 @@ pub mod leads;
 use domain::aggregate::Decider;
 use domain::event::{DecodeError, Recorded};
 use domain::metadata::{TenantId, UserId};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryTrait, Select};
 
 /// Whose rows a list shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,12 @@ impl Visible {
             Self::CreatedBy(_, user) => Some(format!("user:{user}")),
         }
     }
+}
+
+/// The rows of a list that are visible. Every list of the CRM keeps the tenant and who created a row in columns.
+fn rows<E: EntityTrait>(visible: Visible, tenant: E::Column, created_by: E::Column) -> Select<E> {
+    let select = E::find().filter(tenant.eq(visible.tenant()));
+    select.apply_if(visible.actor(), |select, actor| select.filter(created_by.eq(actor)))
 }
 
 /// An event and who caused it.

@@ -1,19 +1,23 @@
 //! The one runner: reads the log once and moves all projections along it. While one transaction writes, the next events
 //! are folded.
 
+mod published;
+mod running;
 mod writing;
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domain::event::Recorded;
 use domain::log::{Log, PAGE_EVENTS_MAX, Page};
 use futures::FutureExt;
 use tokio::sync::watch;
 
+pub use self::published::{ProjectionStatus, Statuses};
+
+use self::published::Published;
+use self::running::{Running, Sorted};
 use self::writing::Writing;
-use crate::checkpoint::{self, Checkpoint};
+use crate::checkpoint;
 use crate::database::{ReadModels, Tables};
 use crate::projection::ProjectionError;
 use crate::projector::AnyProjector;
@@ -34,39 +38,6 @@ const ROWS_WAITING_MAX: usize = 20_000;
 const IDLE: Duration = Duration::from_secs(1);
 /// How often a server that does not lead looks where the leader's projections are.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(10);
-
-/// What operators see of one projection.
-#[derive(Debug, Clone)]
-pub struct ProjectionStatus {
-    pub table: &'static str,
-    pub checkpoint: Checkpoint,
-    /// Why it stopped, when it did.
-    pub halted: Option<String>,
-}
-
-/// The state of all projections, by name.
-pub type Statuses = BTreeMap<&'static str, ProjectionStatus>;
-
-struct Running {
-    projector: Box<dyn AnyProjector>,
-    /// How far it was folded.
-    checkpoint: Checkpoint,
-    /// Whether there is something of that to write.
-    folded: bool,
-    /// The position of the checkpoint that was last written: behind, while there was nothing to fold.
-    written: u64,
-    halted: Option<String>,
-}
-
-impl Running {
-    fn new(projector: Box<dyn AnyProjector>) -> Self {
-        Self { projector, checkpoint: Checkpoint::default(), folded: false, written: 0, halted: None }
-    }
-
-    fn is_late(&self) -> bool {
-        self.halted.is_none() && self.written < self.checkpoint.position
-    }
-}
 
 /// Moves all projections along the log, one transaction a batch.
 pub struct Runner {
@@ -149,7 +120,7 @@ impl Runner {
                 if *leading.borrow_and_update() { self.lead(&leading).await } else { self.follow(&leading).await };
             if let Err(error) = outcome {
                 tracing::warn!(%error, "projections pause");
-                self.published.paused.send_replace(Some(error.to_string()));
+                self.published.pause(error.to_string());
                 tokio::time::sleep(PAUSE_AFTER_FAULT).await;
             }
         }
@@ -244,10 +215,7 @@ impl Runner {
         checkpoint::ensure(&self.tables.db, self.running.iter().map(|running| running.projector.table())).await?;
         let mut stored = checkpoint::load_all(&self.tables.db).await?;
         for running in &mut self.running {
-            running.projector.forget();
-            running.checkpoint = stored.remove(running.projector.table()).unwrap_or_default();
-            running.folded = false;
-            running.written = running.checkpoint.position;
+            running.start_over(stored.remove(running.projector.table()).unwrap_or_default());
         }
         self.publish();
         Ok(())
@@ -259,8 +227,12 @@ impl Runner {
     }
 
     async fn fold(&mut self, page: &Page) -> Result<(), ProjectionError> {
-        for (index, fresh) in self.decode(&page.events, page.through) {
-            let Running { projector, checkpoint, folded, .. } = &mut self.running[index];
+        let events = Sorted::new(&page.events);
+        // Who cannot read an event halts before anybody folds, and holds up nobody.
+        let decoded: Vec<_> = self.running.iter_mut().map(|running| running.decode(&events, page.through)).collect();
+        for (running, fresh) in self.running.iter_mut().zip(decoded) {
+            let Some(fresh) = fresh else { continue };
+            let Running { projector, checkpoint, folded, .. } = running;
             checkpoint.position = page.through;
             if fresh.is_empty() {
                 continue;
@@ -298,31 +270,11 @@ impl Runner {
             self.settled = Instant::now();
         }
         let (published, statuses, reached) = (self.published.clone(), self.statuses_now(), self.reached());
-        self.writing.begin(&self.tables, batch, move || published.written(statuses, reached));
+        self.writing.begin(&self.tables, batch, move || {
+            published.show(statuses, reached);
+            published.go_on();
+        });
         Ok(())
-    }
-
-    /// What each projection has to fold, by its place in `running`. One that cannot read an event halts.
-    fn decode<'a>(&mut self, events: &'a [Recorded], through: u64) -> Vec<(usize, Vec<&'a Recorded>)> {
-        let mut sorts: HashMap<&str, Vec<&Recorded>> = HashMap::new();
-        for event in events {
-            sorts.entry(&event.aggregate_type).or_default().push(event);
-        }
-        let mut batches = Vec::with_capacity(self.running.len());
-        for (index, running) in self.running.iter_mut().enumerate() {
-            if running.halted.is_some() || running.checkpoint.position >= through {
-                continue;
-            }
-            let fresh = fresh(&sorts, running.projector.aggregate_types(), running.checkpoint.position);
-            match running.projector.decode(&fresh) {
-                Ok(()) => batches.push((index, fresh)),
-                Err(error) => {
-                    tracing::error!(critical = true, projection = running.projector.name(), %error, "a projection halts");
-                    running.halted = Some(error.to_string());
-                }
-            }
-        }
-        batches
     }
 
     fn reached(&self) -> u64 {
@@ -330,55 +282,10 @@ impl Runner {
     }
 
     fn publish(&self) {
-        self.published.tell(self.statuses_now(), self.reached());
+        self.published.show(self.statuses_now(), self.reached());
     }
 
     fn statuses_now(&self) -> Statuses {
-        let statuses = self.running.iter().map(|running| {
-            let status = ProjectionStatus {
-                table: running.projector.table(),
-                checkpoint: running.checkpoint.clone(),
-                halted: running.halted.clone(),
-            };
-            (running.projector.name(), status)
-        });
-        statuses.collect()
+        self.running.iter().map(|running| (running.projector.name(), running.status())).collect()
     }
-}
-
-/// What others see of the projections.
-#[derive(Clone, Default)]
-struct Published {
-    position: watch::Sender<u64>,
-    statuses: watch::Sender<Arc<Statuses>>,
-    paused: watch::Sender<Option<String>>,
-}
-
-impl Published {
-    fn tell(&self, statuses: Statuses, reached: u64) {
-        self.statuses.send_replace(Arc::new(statuses));
-        self.position.send_if_modified(|position| std::mem::replace(position, reached) != reached);
-    }
-
-    fn written(&self, statuses: Statuses, reached: u64) {
-        self.tell(statuses, reached);
-        self.go_on();
-    }
-
-    /// Whatever stood in the way has passed.
-    fn go_on(&self) {
-        self.paused.send_if_modified(|paused| paused.take().is_some());
-    }
-}
-
-/// The events of `wanted` sorts after position `since`, in order.
-fn fresh<'a>(sorts: &HashMap<&str, Vec<&'a Recorded>>, wanted: &[&str], since: u64) -> Vec<&'a Recorded> {
-    let mut fresh: Vec<&Recorded> = Vec::new();
-    for events in wanted.iter().filter_map(|sort| sorts.get(sort)) {
-        fresh.extend(events.iter().filter(|event| event.position > since));
-    }
-    if wanted.len() > 1 {
-        fresh.sort_unstable_by_key(|event| event.position);
-    }
-    fresh
 }

@@ -21,7 +21,7 @@ pub mod verify;
 
 pub use error::ReplayError;
 pub use event::EventView;
-pub use moment::Moment;
+pub use moment::{Moment, NoMoment};
 pub use progress::Progress;
 
 use projections::{AnyProjector, catalogue};

@@ -10,17 +10,21 @@ pub enum Moment {
     Time(DateTime<Utc>),
 }
 
-impl std::str::FromStr for Moment {
-    type Err = String;
+/// A text that names no moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a position or a time like 2026-01-31T12:00:00Z")]
+pub struct NoMoment;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl std::str::FromStr for Moment {
+    type Err = NoMoment;
+
+    fn from_str(text: &str) -> Result<Self, NoMoment> {
         if let Ok(position) = text.parse() {
             return Ok(Self::Position(position));
         }
         // A `+` that was not escaped in a URL arrives as a blank.
         let time = DateTime::parse_from_rfc3339(&text.replace(' ', "+"));
-        time.map(|time| Self::Time(time.to_utc()))
-            .map_err(|_| "must be a position or a time like 2026-01-31T12:00:00Z".to_owned())
+        time.map(|time| Self::Time(time.to_utc())).map_err(|_| NoMoment)
     }
 }
 

@@ -3,7 +3,6 @@
 //! A line `::progress 45.5` on the standard output is progress in percent; every other line is a log line. Lines are told in
 //! order, and told again until the server answers. Their numbers keep it from keeping them twice.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io::{ErrorKind, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::PAUSE_AFTER_FAULT;
+use super::backlog::{Backlog, WARNING};
 use super::client::{Client, ClientError, Held, LogLine};
 
 const TELL_EVERY: Duration = Duration::from_millis(500);
@@ -19,38 +19,17 @@ const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
 /// How long the end of a job may wait for its last lines to be heard: its outcome is worth more than they are.
 const LAST_LINES_MAX: Duration = Duration::from_secs(30);
 const LINE_BYTES_MAX: usize = 8 * 1024;
-/// Most lines of one request, and most bytes of them as JSON: the server takes no more than 1 MB.
-const LINES_AT_ONCE: usize = 500;
-const BYTES_AT_ONCE: usize = 512 * 1024;
-/// Most lines that wait to be told, and most bytes of them; of more, the oldest are dropped.
-const LINES_WAITING_MAX: usize = 10_000;
-const BYTES_WAITING_MAX: usize = 4 * 1024 * 1024;
 const TAIL_BYTES_MAX: usize = 4 * 1024;
 const PROGRESS: &str = "::progress ";
-const WARNING: &str = "WARNING";
 
-/// What was said and not told yet.
+/// What a job said.
 #[derive(Default)]
 struct Said {
-    /// Told, but nobody knows whether it was heard. It goes first.
-    unheard: Option<Batch>,
-    /// How many lines are missing before those that wait.
-    dropped: usize,
-    lines: VecDeque<LogLine>,
-    /// Bytes of the messages that wait.
-    bytes: usize,
-    /// How many lines were put into batches.
-    numbered: u64,
+    backlog: Backlog,
+    /// How far it is, if that was not told yet.
     progress: Option<f64>,
+    /// The last of it.
     tail: String,
-}
-
-/// Lines that are told together, always the same, so that the server knows by their numbers what it has kept.
-struct Batch {
-    first: u64,
-    lines: Vec<LogLine>,
-    /// How many of them the job said itself.
-    said: usize,
 }
 
 /// What is left after something was told.
@@ -107,7 +86,7 @@ impl Output {
 
     /// Adds a line of the agent's own to the log of the job.
     pub(super) fn note(&self, message: String) {
-        lock(&self.said).push(LogLine { level: WARNING, message });
+        lock(&self.said).backlog.push(LogLine { level: WARNING, message });
     }
 
     /// Tells the rest, until the server has heard it, `ended`, or it takes too long; answers the last that the job said.
@@ -149,25 +128,24 @@ pub(super) async fn tell(client: &Client, held: Held, output: &Output, over: &No
 /// Tells the server once what was said since the last time, or what it may not have heard then.
 async fn tell_once(said: &Mutex<Said>, client: &Client, held: Held) -> Left {
     tell_progress(said, client, held).await;
-    let Some(batch) = lock(said).batch() else { return Left::Nothing };
+    let Some(batch) = lock(said).backlog.next() else { return Left::Nothing };
     match client.logs(held, batch.first, &batch.lines).await {
-        Ok(()) => lock(said).left(),
+        Ok(()) => {}
         Err(error) if error.is_over() => {
-            lock(said).forget();
-            Left::Nothing
+            lock(said).backlog.clear();
+            return Left::Nothing;
         }
         Err(error @ ClientError::Unreachable(_)) => {
             tracing::warn!(task = %held.task_id, %error, lines = batch.lines.len(), "log lines are told again");
-            lock(said).unheard = Some(batch);
-            Left::Unheard
+            lock(said).backlog.unheard(batch);
+            return Left::Unheard;
         }
         Err(error @ ClientError::Refused { .. }) => {
             tracing::warn!(task = %held.task_id, %error, lines = batch.lines.len(), "log lines are lost");
-            let mut said = lock(said);
-            said.dropped += batch.said;
-            said.left()
+            lock(said).backlog.lost(&batch);
         }
     }
+    if lock(said).backlog.is_empty() { Left::Nothing } else { Left::More }
 }
 
 async fn tell_progress(said: &Mutex<Said>, client: &Client, held: Held) {
@@ -230,44 +208,6 @@ impl Drop for Ear {
 }
 
 impl Said {
-    /// The lines that are to be told next.
-    fn batch(&mut self) -> Option<Batch> {
-        if let Some(batch) = self.unheard.take() {
-            return Some(batch);
-        }
-        let mut lines = Vec::from_iter(self.missing());
-        let notices = lines.len();
-        let mut bytes = 0;
-        while let Some(line) = self.lines.front() {
-            bytes += bytes_of(line);
-            if lines.len() == LINES_AT_ONCE || bytes > BYTES_AT_ONCE {
-                break;
-            }
-            self.bytes -= line.message.len();
-            lines.extend(self.lines.pop_front());
-        }
-        let first = self.numbered + 1;
-        self.numbered += lines.len() as u64;
-        (!lines.is_empty()).then(|| Batch { first, said: lines.len() - notices, lines })
-    }
-
-    /// A line that says how many are missing where it stands.
-    fn missing(&mut self) -> Option<LogLine> {
-        let dropped = Some(std::mem::take(&mut self.dropped)).filter(|dropped| *dropped > 0)?;
-        let message = format!("{dropped} lines are missing here: more was said than the server could be told");
-        Some(LogLine { level: WARNING, message })
-    }
-
-    fn left(&self) -> Left {
-        if self.lines.is_empty() && self.dropped == 0 { Left::Nothing } else { Left::More }
-    }
-
-    /// Lets go of what nobody wants to hear any more.
-    fn forget(&mut self) {
-        self.lines.clear();
-        (self.bytes, self.dropped) = (0, 0);
-    }
-
     fn add(&mut self, text: &str, level: &'static str) {
         if let Some(progress) = text.strip_prefix(PROGRESS).and_then(|text| text.trim().parse::<f64>().ok())
             && (0.0..=100.0).contains(&progress)
@@ -275,6 +215,12 @@ impl Said {
             self.progress = Some(progress);
             return;
         }
+        self.keep_at_the_end(text);
+        self.backlog.push(LogLine { level, message: text.to_owned() });
+    }
+
+    /// Keeps the tail between one and two times what is wanted of it, so that it is not moved with each line.
+    fn keep_at_the_end(&mut self, text: &str) {
         self.tail.push_str(text);
         self.tail.push('\n');
         if self.tail.len() > 2 * TAIL_BYTES_MAX {
@@ -284,37 +230,26 @@ impl Said {
             }
             self.tail.drain(..cut);
         }
-        self.push(LogLine { level, message: text.to_owned() });
     }
-
-    fn push(&mut self, line: LogLine) {
-        self.bytes += line.message.len();
-        self.lines.push_back(line);
-        while self.lines.len() > LINES_WAITING_MAX || self.bytes > BYTES_WAITING_MAX {
-            let Some(oldest) = self.lines.pop_front() else { return };
-            self.bytes -= oldest.message.len();
-            self.dropped += 1;
-        }
-    }
-}
-
-/// What a line takes in a request.
-fn bytes_of(line: &LogLine) -> usize {
-    serde_json::to_vec(line).map_or(0, |json| json.len() + 1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// The lines that are to be told.
+    fn told(output: &Output) -> Vec<String> {
+        let batch = lock(&output.said).backlog.next();
+        batch.map_or_else(Vec::new, |batch| batch.lines.into_iter().map(|line| line.message).collect())
+    }
+
     #[test]
     fn progress_is_told_from_other_lines_and_only_the_last_is_kept() {
         let output = Output::new();
         output.ear().hear_all(&b"one\n::progress 10\n::progress 45.5\n::progress 200\ntwo"[..]);
+        assert_eq!(told(&output), ["one", "::progress 200", "two"]);
         let said = lock(&output.said);
         assert_eq!(said.progress, Some(45.5));
-        let lines: Vec<&str> = said.lines.iter().map(|line| line.message.as_str()).collect();
-        assert_eq!(lines, ["one", "::progress 200", "two"]);
         assert_eq!(said.tail, "one\n::progress 200\ntwo\n");
     }
 
@@ -325,53 +260,15 @@ mod tests {
         b"a line\n".iter().for_each(|byte| ear.hear(&[*byte]));
         ear.hear(&[b'x'; LINE_BYTES_MAX + 1]);
         drop(ear);
-        let lengths: Vec<usize> = lock(&output.said).lines.iter().map(|line| line.message.len()).collect();
+        let lengths: Vec<usize> = told(&output).iter().map(String::len).collect();
         assert_eq!(lengths, [6, LINE_BYTES_MAX, 1]);
     }
 
-    fn messages(batch: &Batch) -> Vec<&str> {
-        batch.lines.iter().map(|line| line.message.as_str()).collect()
-    }
-
     #[test]
-    fn a_job_that_says_too_much_is_cut_and_its_log_says_where() {
+    fn only_the_end_is_kept_for_the_result() {
         let mut said = Said::default();
-        (0..LINES_WAITING_MAX + 10).for_each(|n| said.add(&format!("line {n}"), "INFO"));
-        assert_eq!((said.lines.len(), said.dropped), (LINES_WAITING_MAX, 10));
-        let batch = said.batch().unwrap();
-        assert_eq!((batch.first, batch.lines.len(), batch.said), (1, LINES_AT_ONCE, LINES_AT_ONCE - 1));
-        let notice = "10 lines are missing here: more was said than the server could be told";
-        assert_eq!(messages(&batch)[..2], [notice, "line 10"]);
-        assert_eq!((said.batch().unwrap().first, said.dropped), (LINES_AT_ONCE as u64 + 1, 0));
-        (0..LINES_WAITING_MAX).for_each(|_| said.add(&"界".repeat(1_000), "INFO"));
-        assert!(said.bytes <= BYTES_WAITING_MAX && said.tail.len() <= 2 * TAIL_BYTES_MAX);
-        assert_eq!(said.bytes, said.lines.iter().map(|line| line.message.len()).sum::<usize>());
-    }
-
-    #[test]
-    fn what_was_not_heard_is_told_again_as_it_was() {
-        let mut said = Said::default();
-        said.add("one", "INFO");
-        let batch = said.batch().unwrap();
-        said.unheard = Some(batch);
-        said.add("two", "INFO");
-        let again = said.batch().unwrap();
-        assert_eq!((again.first, messages(&again)), (1, vec!["one"]));
-        let next = said.batch().unwrap();
-        assert_eq!((next.first, messages(&next)), (2, vec!["two"]));
-        assert_eq!((said.batch().is_none(), said.left()), (true, Left::Nothing));
-    }
-
-    #[test]
-    fn a_request_has_no_more_bytes_than_the_server_takes() {
-        let mut said = Said::default();
-        // Six bytes each, as JSON.
-        (0..40).for_each(|_| said.add(&"\u{1}".repeat(LINE_BYTES_MAX), "INFO"));
-        let mut lines = 0;
-        while let Some(batch) = said.batch() {
-            assert!(batch.lines.iter().map(bytes_of).sum::<usize>() <= BYTES_AT_ONCE);
-            lines += batch.lines.len();
-        }
-        assert_eq!((lines, said.bytes), (40, 0));
+        (0..1_000).for_each(|n| said.add(&format!("界 {n}"), "INFO"));
+        assert!((TAIL_BYTES_MAX - 3..=2 * TAIL_BYTES_MAX).contains(&said.tail.len()), "{}", said.tail.len());
+        assert!(said.tail.ends_with("界 998\n界 999\n"), "{}", said.tail);
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::error::{ApiError, ErrorKind, FieldError, Place};
+use crate::fault::{Fault, Mismatch};
 
 /// A moment as its clients read it: microseconds, and `+00:00` rather than `Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
@@ -48,8 +49,11 @@ fn status(error: &ApiError) -> StatusCode {
 
 /// Wrong fields as a list of places, as its clients know it.
 fn validation(error: &ApiError) -> Value {
-    let missing = |message: &str| if message.starts_with("missing field") { "missing" } else { "value_error" };
-    let list = error.fields.iter().map(|f| json!({ "type": missing(&f.message), "loc": place(f), "msg": f.message }));
+    let sort = |fault: &Fault| {
+        if matches!(fault, Fault::Unread(Mismatch::Missing, _)) { "missing" } else { "value_error" }
+    };
+    let list =
+        error.fields.iter().map(|f| json!({ "type": sort(&f.fault), "loc": place(f), "msg": f.fault.to_string() }));
     if error.fields.is_empty() { Value::String(error.message.clone()) } else { Value::Array(list.collect()) }
 }
 

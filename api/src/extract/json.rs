@@ -9,10 +9,20 @@ use utoipa::openapi::schema::Schema;
 
 use super::named;
 use crate::error::{ApiError, ErrorKind};
+use crate::fault::{Fault, Mismatch};
 
 /// Most arrays and objects that may stand in one another: what a body says is wrapped once more in an event, a line of an
 /// export or an answer, and none may come near [`payload::LEVELS_MAX`].
 pub(crate) const LEVELS_MAX: usize = 64;
+
+/// What is wrong with a body as a whole.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyFault {
+    #[error("the body is not valid JSON: {0}")]
+    NoJson(String),
+    #[error("the body must be a JSON object")]
+    NoObject,
+}
 
 /// Refuses JSON that could be parsed, and then not be kept or not be read again.
 ///
@@ -28,7 +38,7 @@ pub(super) fn check_object(json: &[u8]) -> Result<(), ApiError> {
         return Ok(());
     }
     match serde_json::from_slice::<IgnoredAny>(json) {
-        Ok(_) => Err(ApiError::field("", "the body must be a JSON object")),
+        Ok(_) => Err(ApiError::field("", BodyFault::NoObject.to_string()).because(BodyFault::NoObject)),
         Err(error) => Err(no_json(&error)),
     }
 }
@@ -38,13 +48,15 @@ pub(super) fn wrong<T: ToSchema>(error: &serde_path_to_error::Error<serde_json::
     if !error.inner().is_data() {
         return no_json(error.inner());
     }
-    let (parent, named, said) = (error.path().to_string(), named(error.inner()), without_place(error.inner()));
-    match parent.as_str() {
-        "." if said.starts_with("missing field") => missing::<T>(named, json),
-        "." => ApiError::field(named, said),
+    let (parent, named) = (error.path().to_string(), named(error.inner()));
+    let fault = Fault::unread(without_place(error.inner()));
+    match (parent.as_str(), &fault) {
+        (".", Fault::Unread(Mismatch::Missing, _)) => missing::<T>(named, json),
+        (".", _) => ApiError::field(named, fault),
         // An unknown field is the place as well as what is named.
-        _ if named.is_empty() || said.starts_with("unknown field") => ApiError::field(parent, said),
-        _ => ApiError::field(format!("{parent}.{named}"), said),
+        (_, Fault::Unread(Mismatch::Unknown, _)) => ApiError::field(parent, fault),
+        _ if named.is_empty() => ApiError::field(parent, fault),
+        _ => ApiError::field(format!("{parent}.{named}"), fault),
     }
 }
 
@@ -55,8 +67,8 @@ fn missing<T: ToSchema>(first: String, json: &[u8]) -> ApiError {
     let is_missing = |name: &String| *name != first && !sent.contains_key(name);
     let others: Vec<String> = required.into_iter().filter(is_missing).collect();
     let missing = |name: String| {
-        let said = format!("missing field `{name}`");
-        ApiError::field(name, said)
+        let fault = Fault::Unread(Mismatch::Missing, format!("missing field `{name}`"));
+        ApiError::field(name, fault)
     };
     let mut error = missing(first);
     error.fields.extend(others.into_iter().flat_map(|name| missing(name).fields));
@@ -65,18 +77,14 @@ fn missing<T: ToSchema>(first: String, json: &[u8]) -> ApiError {
 
 /// What is no JSON.
 pub(super) fn no_json(error: &serde_json::Error) -> ApiError {
-    malformed(&format!("is not valid JSON: {error}"))
+    let fault = BodyFault::NoJson(error.to_string());
+    ApiError::new(ErrorKind::Malformed, "invalid_request", fault.to_string()).because(fault)
 }
 
 /// What serde says, without "at line 1 column 2".
 fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.split(" at line ").next().unwrap_or(&text).to_owned()
-}
-
-/// Something that is no body at all.
-fn malformed(what: &str) -> ApiError {
-    ApiError::new(ErrorKind::Malformed, "invalid_request", format!("the body {what}"))
 }
 
 #[cfg(test)]

@@ -6,11 +6,14 @@ use serde::{Deserialize, Deserializer, de};
 /// The last year of four digits.
 pub(crate) const YEAR_MAX: i32 = 9_999;
 
+/// What is said of a time that is none: as chrono says it.
+pub(crate) const OUT_OF_RANGE: &str = "input is out of range";
+
 /// A time of a year of four digits. Tables keep times as texts on SQLite, and there `+10000` stands before `2024`.
 pub(crate) fn of_four_digits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
     let time = Option::<DateTime<Utc>>::deserialize(deserializer)?;
     if time.is_some_and(|time| !(0..=YEAR_MAX).contains(&time.year())) {
-        return Err(de::Error::custom("input is out of range"));
+        return Err(de::Error::custom(OUT_OF_RANGE));
     }
     Ok(time)
 }

@@ -137,7 +137,7 @@ fn page_of(refusal: ApiError) -> Result<(StatusCode, String), ApiError> {
         (_, ErrorKind::Invalid | ErrorKind::AlreadyExists) => StatusCode::BAD_REQUEST,
         (_, _) => return Err(refusal),
     };
-    let message = refusal.fields.first().map(|field| field.message.clone());
+    let message = refusal.fields.first().map(|field| field.fault.to_string());
     Ok((status, message.unwrap_or(refusal.message)))
 }
 

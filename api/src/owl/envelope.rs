@@ -1,6 +1,8 @@
 //! How Owl Factory answers: `{success, message, data, error_code}`, in Chinese.
 
-pub(super) mod words;
+mod words;
+
+use std::borrow::Cow;
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -9,7 +11,7 @@ use projections::Page;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::error::{ApiError, ErrorKind, FieldError, Place};
+use crate::error::{ApiError, ErrorKind, FieldError};
 
 /// The envelope of success.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -98,26 +100,30 @@ pub fn error(error: &ApiError) -> Response {
 
 /// What is wrong with each field.
 fn field_errors(error: &ApiError) -> Map<String, Value> {
+    if error.fields.is_empty() {
+        return words::field_of(error).into_iter().map(|(name, said)| (name.to_owned(), json!([said]))).collect();
+    }
     let mut field_errors: Map<String, Value> = Map::new();
-    let whole =
-        FieldError { place: Place::Body, field: String::new(), code: error.code, message: error.message.clone() };
-    let fields = if error.fields.is_empty() { std::slice::from_ref(&whole) } else { &error.fields };
-    for field in fields {
-        let (name, message) = match words::field_of(field.code, &field.message) {
-            Some((name, message)) => (name, message),
-            // About the body as a whole: the error's own message says it.
-            None if field.field.is_empty() => continue,
-            None if field.code == "user.name_out_of_range" => {
-                ("full_name", words::of_field(field.code, &field.message))
-            }
-            None => (&*field.field, words::of_field(field.code, &field.message)),
-        };
-        let messages = field_errors.entry(name.to_owned()).or_insert_with(|| json!([]));
-        if let Value::Array(messages) = messages {
-            messages.push(Value::from(message));
+    for (name, said) in error.fields.iter().filter_map(wrong) {
+        let all = field_errors.entry(name.to_owned()).or_insert_with(|| json!([]));
+        if let Value::Array(all) = all {
+            all.push(Value::from(said));
         }
     }
     field_errors
+}
+
+/// The name of a field as the document has it, and what is wrong with it; nothing where it is the body as a whole, of which
+/// the error's own message tells.
+fn wrong(field: &FieldError) -> Option<(&str, Cow<'_, str>)> {
+    if let Some((name, said)) = words::field_of_code(field.code) {
+        return Some((name, said.into()));
+    }
+    match (field.code, &*field.field) {
+        (_, "") => None,
+        ("user.name_out_of_range", _) => Some(("full_name", words::of_field(field))),
+        (_, name) => Some((name, words::of_field(field))),
+    }
 }
 
 fn status(error: &ApiError) -> (StatusCode, &'static str) {

@@ -28,6 +28,7 @@ use crate::auth::{Admin, Caller};
 use crate::error::{ApiError, ErrorKind};
 use crate::extract::time::of_four_digits;
 use crate::extract::{Body, Path, Query};
+use crate::fault::Fault;
 use crate::request::RequestContext;
 
 /// The 32 symbols of Crockford's Base32: twelve of them are 60 bits. Codes are read aloud and typed, so what looks like
@@ -88,7 +89,7 @@ async fn create_codes(
 ) -> Result<Envelope<CodesOut>, ApiError> {
     let batch_size = body.batch_size.unwrap_or(1);
     if !(1..=BATCH_MAX).contains(&batch_size) {
-        return Err(ApiError::field("batch_size", format!("must be between 1 and {BATCH_MAX}")));
+        return Err(ApiError::field("batch_size", Fault::NotBetween(1, BATCH_MAX)));
     }
     let issuing = (0..batch_size).map(|n| issue(&app, &caller, &body, n));
     let codes: Vec<NewCodeOut> = stream::iter(issuing).buffered(AT_ONCE).try_collect().await?;
@@ -306,7 +307,7 @@ fn code_status(word: &str) -> Result<CodeStatus, ApiError> {
         "used" => Ok(CodeStatus::Used),
         "expired" => Ok(CodeStatus::Expired),
         "inactive" => Ok(CodeStatus::Inactive),
-        _ => Err(ApiError::field("status", "must be active, used, expired or inactive")),
+        _ => Err(ApiError::field("status", Fault::NoneOf(&["active", "used", "expired", "inactive"]))),
     }
 }
 

@@ -4,6 +4,8 @@ mod out;
 mod terms;
 
 use axum::extract::State;
+use commands::CommandError;
+use domain::compute::task::refusal::TaskError;
 use domain::compute::task::work::{TaskRequest, Work};
 use domain::compute::task::{Task, TaskCommand};
 use projections::Paging;
@@ -16,7 +18,6 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use self::out::{NewTaskOut, TaskOut};
-use super::envelope::words::of_config;
 use super::envelope::{self, Envelope, ListEnvelope};
 use super::maintenance::WorkGiver;
 use super::whole_numbers::whole;
@@ -25,6 +26,7 @@ use crate::as_of::Lists;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::extract::{Body, Path, Query};
+use crate::fault::Fault;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -59,7 +61,8 @@ async fn create_task(
     Body(body): Body<CreateTaskBody>,
 ) -> Result<Envelope<NewTaskOut>, ApiError> {
     let config = Value::Object(body.config.unwrap_or_default());
-    check_types(&config)?;
+    // What is of the wrong type is told before anything is looked up.
+    Work::read(&config).map_err(|fault| CommandError::Refused(TaskError::Config(fault)))?;
     let terms = terms::in_force(&app, &caller).await?;
     let request = TaskRequest {
         title: body.title,
@@ -82,14 +85,6 @@ async fn create_task(
     Ok(envelope::ok(NewTaskOut::of(id, &submitted)?))
 }
 
-/// The domain says of ill-typed keys of `config` only that there is one; this says which.
-fn check_types(config: &Value) -> Result<(), ApiError> {
-    let Err(error) = serde_path_to_error::deserialize::<_, Work>(config) else { return Ok(()) };
-    let path = error.path().to_string();
-    let key = path.split(['.', '[']).next().unwrap_or_default();
-    Err(ApiError::field("config", of_config(key)))
-}
-
 #[derive(Deserialize)]
 struct TasksQuery {
     page: Option<u64>,
@@ -102,22 +97,22 @@ struct TasksQuery {
 
 impl TasksQuery {
     fn wanted(self) -> Result<Wanted, ApiError> {
-        const STATUSES: [&str; 6] = ["pending", "running", "completed", "failed", "cancelled", "timed_out"];
+        static STATUSES: [&str; 6] = ["pending", "running", "completed", "failed", "cancelled", "timed_out"];
         let status = self.status.filter(|status| !status.is_empty());
         let status = status.map(|asked| STATUSES.into_iter().find(|status| *status == asked).ok_or(asked));
-        let status = status.transpose().map_err(|_| {
-            ApiError::field("status", "must be pending, running, completed, failed, cancelled or timed_out")
-        })?;
+        let status = status.transpose().map_err(|_| ApiError::field("status", Fault::NoneOf(&STATUSES)))?;
         let sort_by = match self.sort_by.as_deref() {
             None | Some("" | "created_at") => SortBy::Created,
             Some("updated_at") => SortBy::Updated,
             Some("priority") => SortBy::Priority,
-            Some(_) => return Err(ApiError::field("sort_by", "must be created_at, updated_at or priority")),
+            Some(_) => {
+                return Err(ApiError::field("sort_by", Fault::NoneOf(&["created_at", "updated_at", "priority"])));
+            }
         };
         let ascending = match self.sort_order.as_deref() {
             None | Some("" | "desc") => false,
             Some("asc") => true,
-            Some(_) => return Err(ApiError::field("sort_order", "must be asc or desc")),
+            Some(_) => return Err(ApiError::field("sort_order", Fault::NoneOf(&["asc", "desc"]))),
         };
         let task_type = self.task_type.filter(|task_type| !task_type.is_empty());
         Ok(Wanted { status, task_type, sort_by, ascending })

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Number;
 
+use crate::fault::NOT_A_WHOLE_NUMBER;
+
 /// A whole number that may be missing, or null. One that is out of reach becomes the nearest that is not, so that the
 /// rule which refuses it says what it may be.
 pub(super) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
@@ -14,7 +16,7 @@ pub(super) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
         Some(_) if number.is_i64() => Ok(Some(0)),
         // The reader of JSON keeps larger whole numbers as floats.
         Some(large) if large.abs() >= 9e18 => Ok(Some(if large > 0.0 { u32::MAX } else { 0 })),
-        Some(_) | None => Err(de::Error::custom("must be a whole number")),
+        Some(_) | None => Err(de::Error::custom(NOT_A_WHOLE_NUMBER)),
     }
 }
 

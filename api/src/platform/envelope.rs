@@ -72,7 +72,7 @@ impl<T: Serialize> IntoResponse for Outcome<T> {
 /// The error body.
 pub fn error(error: &ApiError) -> Response {
     let fields: Vec<Value> =
-        error.fields.iter().map(|field| json!({ "field": field.field, "message": field.message })).collect();
+        error.fields.iter().map(|field| json!({ "field": field.field, "message": field.fault.to_string() })).collect();
     let body = json!({ "error": error.code, "message": error.message, "fields": fields, "details": error.details });
     (error.kind.status(), Json(body)).into_response()
 }

@@ -5,7 +5,7 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use replay::aggregates::AggregateType;
 use replay::events::{EventFilter, known_event, page};
-use replay::{EventView, Moment};
+use replay::{EventView, Moment, NoMoment};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -135,7 +135,7 @@ async fn part(server: &Server, query: &EventsQuery) -> Result<(u64, u64), ApiErr
 
 pub(super) fn moment(field: &'static str, text: Option<&str>) -> Result<Option<Moment>, ApiError> {
     let parsed = text.map(str::parse).transpose();
-    parsed.map_err(|message: String| ApiError::field(field, message))
+    parsed.map_err(|fault: NoMoment| ApiError::field(field, fault))
 }
 
 /// A number of events within limits.

@@ -54,7 +54,14 @@ pub trait MarketData: Send + Sync {
     ///
     /// # Errors
     /// When the database does not answer.
-    async fn last(&self, symbol: &Symbol, moment: DateTime<Utc>) -> Result<Option<(Timeframe, Candle)>, MarketFault>;
+    async fn last(&self, symbol: &Symbol, moment: DateTime<Utc>) -> Result<Option<(Timeframe, Candle)>, MarketFault> {
+        let mut candidates = Vec::new();
+        for timeframe in Timeframe::ALL {
+            let newest = self.candles(symbol, timeframe, moment, 1).await?;
+            candidates.extend(newest.into_iter().map(|candle| (timeframe, candle)));
+        }
+        Ok(last_of(candidates))
+    }
 
     /// Keeps candles; those that are known already stay as they are. Answers how many were new.
     ///

@@ -153,6 +153,7 @@ mod tests {
     #[test]
     fn models_are_found_by_number() {
         assert_eq!(by_id(1).map(|model| model.name), Some("Antminer S21"));
+        assert_eq!(by_id(37).map(|model| (model.name, model.power_w)), Some(("WhatsMiner M53S", 6_554.0)));
         assert_eq!(by_id(0), None);
     }
 }

@@ -7,9 +7,9 @@ use domain::crm::customer::{Customer, CustomerEvent};
 use domain::event::{DecodeError, Recorded};
 use domain::metadata::TenantId;
 use sea_orm::entity::prelude::*;
-use sea_orm::{Order, QuerySelect, QueryTrait};
+use sea_orm::{Order, QuerySelect};
 
-use super::{Caused, Visible, caused, number};
+use super::{Caused, Visible, caused, number, rows};
 use crate::page::{Page, Paging, page};
 use crate::projection::Projection;
 
@@ -98,9 +98,7 @@ impl Projection for Customers {
 /// # Errors
 /// What the database said.
 pub async fn list(db: &impl ConnectionTrait, visible: Visible, paging: Paging) -> Result<Page<Model>, DbErr> {
-    let select = Entity::find()
-        .filter(Column::Tenant.eq(visible.tenant()))
-        .apply_if(visible.actor(), |select, actor| select.filter(Column::CreatedBy.eq(actor)));
+    let select = rows::<Entity>(visible, Column::Tenant, Column::CreatedBy);
     page(db, select, &[(Column::Position, Order::Desc)], paging).await
 }
 

@@ -13,7 +13,7 @@ use sea_orm::entity::prelude::{
 };
 use sea_orm::{Order, QuerySelect, QueryTrait};
 
-use super::{Caused, Visible, caused, number};
+use super::{Caused, Visible, caused, number, rows};
 use crate::page::{Page, Paging, page};
 use crate::projection::Projection;
 
@@ -137,9 +137,7 @@ pub async fn list(
     filter: Filter<'_>,
     paging: Paging,
 ) -> Result<Page<Model>, DbErr> {
-    let select = Entity::find()
-        .filter(Column::Tenant.eq(visible.tenant()))
-        .apply_if(visible.actor(), |select, actor| select.filter(Column::CreatedBy.eq(actor)))
+    let select = rows::<Entity>(visible, Column::Tenant, Column::CreatedBy)
         .apply_if(filter.stage, |select, stage| select.filter(Column::Stage.eq(stage.as_str())))
         .apply_if(filter.customer_id, |select, customer| select.filter(Column::CustomerId.eq(customer)))
         .apply_if(filter.only_of, |select, of| select.filter(Column::CustomerId.is_in(of.iter().copied())));

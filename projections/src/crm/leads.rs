@@ -7,7 +7,7 @@ use domain::metadata::TenantId;
 use sea_orm::entity::prelude::*;
 use sea_orm::{Order, QueryTrait};
 
-use super::{Caused, Visible, caused, number};
+use super::{Caused, Visible, caused, number, rows};
 use crate::page::{Page, Paging, page};
 use crate::projection::Projection;
 
@@ -130,9 +130,7 @@ pub async fn list(
     status: Option<LeadStatus>,
     paging: Paging,
 ) -> Result<Page<Model>, DbErr> {
-    let select = Entity::find()
-        .filter(Column::Tenant.eq(visible.tenant()))
-        .apply_if(visible.actor(), |select, actor| select.filter(Column::CreatedBy.eq(actor)))
+    let select = rows::<Entity>(visible, Column::Tenant, Column::CreatedBy)
         .apply_if(status, |select, status| select.filter(Column::Status.eq(status.as_str())));
     page(db, select, &[(Column::Position, Order::Desc)], paging).await
 }

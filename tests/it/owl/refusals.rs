@@ -127,18 +127,77 @@ async fn the_wrong_key_of_a_tasks_config_is_named() {
         (json!({ "command": "rm" }), "command 必须是字符串列表"),
         (json!({ "command": ["a", 1] }), "command 必须是字符串列表"),
         (json!({ "command": [] }), "command 必须指明要运行的程序"),
+        (json!({ "command": [""] }), "command 必须指明要运行的程序"),
+        (json!({ "command": vec!["x"; 101] }), "command 最多100个词，且不能包含NUL字符"),
         (json!({ "image": 7 }), "image 必须是字符串"),
+        (json!({ "gpu_count": null }), "gpu_count 必须是0到16之间的整数"),
         (json!({ "gpu_count": -1 }), "gpu_count 必须是0到16之间的整数"),
         (json!({ "gpu_count": 17 }), "gpu_count 必须是0到16之间的整数"),
         (json!({ "memory_gb": "much" }), "memory_gb 必须是0到10000之间的数字"),
+        (json!({ "memory_gb": 10_001 }), "memory_gb 必须是0到10000之间的数字"),
         (json!({ "timeout_seconds": 1 }), "timeout_seconds 必须是5到604800之间的整数"),
         (json!({ "ttl_seconds": 10_000_000_000_i64 }), "ttl_seconds 必须是10到604800之间的整数"),
+        (json!({ "ttl_seconds": 9 }), "ttl_seconds 必须是10到604800之间的整数"),
         (json!({ "x": "x".repeat(70_000) }), "任务配置最多64KB"),
+        // The first that is wrong, in the order of their names.
+        (json!({ "ttl_seconds": "x", "image": 7, "gpu_count": 1.5 }), "gpu_count 必须是0到16之间的整数"),
+        (json!({ "command": [], "gpu_count": 17 }), "command 必须指明要运行的程序"),
+        (json!({ "gpu_count": 17, "ttl_seconds": "x" }), "ttl_seconds 必须是10到604800之间的整数"),
     ] {
         let task = json!({ "title": "a", "task_type": "a", "config": config });
         let refused = user.post("/api/tasks", task).await.expect(422);
         assert_eq!(refused_field(&refused, "config"), expected);
     }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_field_is_said() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let admin = server.admin(Surface::Owl);
+    let long = format!("/api/logs/system?search={}", "x".repeat(201));
+    for (path, field, expected) in [
+        ("/api/tasks?page=x", "page", "必须是整数"),
+        ("/api/tasks?page=-1", "page", "必须是整数"),
+        ("/api/tasks?page=99999999999999999999", "page", "数值过大"),
+        ("/api/tasks?page=1&page=2", "page", "字段重复"),
+        (&long, "search", "最多200个字符"),
+        ("/api/logs/system?search=--", "search", "搜索关键词必须包含字母、数字或汉字"),
+    ] {
+        assert_eq!(refused_field(&admin.get(path).await.expect(422), field), expected, "{path}");
+    }
+    let task = |field: &str, value: Value| {
+        let mut task = json!({ "title": "a", "task_type": "a" });
+        task[field] = value;
+        ("/api/tasks", task, field.to_owned())
+    };
+    let codes = |field: &str, value: Value| {
+        let mut codes = json!({ "amount": 1 });
+        codes[field] = value;
+        ("/api/recharge/codes", codes, field.to_owned())
+    };
+    for ((path, body, field), expected) in [
+        (task("title", json!(7)), "字段类型不正确"),
+        (task("title", json!(" ")), "标题长度必须在1到200之间"),
+        (task("priority", json!(1.5)), "必须是整数"),
+        (task("priority", json!("missing field")), "字段类型不正确"),
+        (task("priority", json!("优先")), "字段类型不正确"),
+        (task("config", json!([])), "字段类型不正确"),
+        (codes("amount", json!([])), "必须是数字"),
+        (codes("amount", json!("9".repeat(40))), "必须是数字"),
+        (codes("batch_size", json!(0)), "必须在1到1000之间"),
+        (codes("description", json!("x".repeat(501))), "最多500个字符"),
+        (codes("expires_at", json!("soon")), "时间格式不正确"),
+        (codes("expires_at", json!("2026-01")), "时间格式不正确"),
+        (codes("expires_at", json!("2026-13-01T00:00:00Z")), "时间超出范围"),
+    ] {
+        assert_eq!(refused_field(&admin.post(path, body.clone()).await.expect(422), &field), expected, "{body}");
+    }
+    let no_port = json!({ "name": "a", "host": "127.0.0.1", "port": 70_000 });
+    let refused = admin.post("/api/gpu/servers", no_port).await.expect(422);
+    assert_eq!(refused_field(&refused, "port"), "数值超出范围");
+    let nested = format!("{{\"title\":{}{}}}", "[".repeat(64), "]".repeat(64));
+    let refused = admin.send(Method::POST, "/api/tasks", Some(nested)).await.expect(422);
+    assert_eq!((refused.at("/message"), field_errors(&refused)), (&json!("请求体最多嵌套64层"), &Value::Null));
 }
 
 #[tokio::test]

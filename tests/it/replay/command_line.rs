@@ -116,3 +116,28 @@ async fn a_history_is_moved_by_the_command_line() {
     // Passwords came along.
     program.admin().await;
 }
+
+#[tokio::test]
+async fn what_is_wrong_with_the_arguments_is_said_as_they_ask() {
+    let place = place(Engine::Sqlite).await;
+    for (arguments, expected) in [
+        (&["replay", "list", "balances", "--at", "soon", "--json"][..], "invalid value 'soon' for '--at <AT>'"),
+        (&["--json", "replay", "verify"], "unexpected argument '--json' found"),
+        (&["replay", "verify", "--json", "--limit"], "a value is required for '--limit <LIMIT>'"),
+        (&["replay", "diff", "--json", "--from", "1"], "the following required arguments were not provided: --to <TO>"),
+        (&["replay", "verfy", "--json"], "unrecognized subcommand 'verfy'"),
+        (&["export", "--format", "xml", "--json"], "invalid value 'xml' for '--format <FORMAT>'"),
+    ] {
+        let text = place.run(arguments, 2);
+        let said: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        let sentence = said["error"].as_str().unwrap();
+        assert!(sentence.starts_with(expected) && !sentence.contains("Usage"), "{sentence}");
+        let words: Vec<&str> = arguments.iter().copied().filter(|argument| *argument != "--json").collect();
+        if expected.contains("--json") {
+            continue;
+        }
+        let text = place.run(&words, 2);
+        assert!(text.starts_with("error: ") && text.contains("--help"), "{text}");
+    }
+    assert!(place.run(&["replay", "verify", "--json", "--help"], 0).contains("Usage: "));
+}

@@ -2,16 +2,23 @@
 
 use std::borrow::Cow;
 
-use crate::error::{ApiError, ErrorKind};
+use domain::compute::task::refusal::{ConfigFault, TaskError};
+use domain::payload::UnfitPayload;
+
+use crate::error::{ApiError, ErrorKind, FieldError};
+use crate::extract::json::BodyFault;
+use crate::fault::{Fault, Mismatch, alternatives};
 
 /// What the whole error says.
 pub(super) fn message(error: &ApiError) -> Cow<'_, str> {
     let is_of_the_whole = error.kind == ErrorKind::Malformed || error.fields.iter().any(|field| field.field.is_empty());
+    if let Some(TaskError::TooMany(limit)) = error.cause() {
+        return format!("任务数量超限：最多同时有{limit}个等待或运行中的任务").into();
+    }
     match error.code {
         // Administrators wrote it themselves.
         "maintenance" => error.message.as_str().into(),
-        "task.too_many" => too_many(&error.message).into(),
-        "invalid_request" if is_of_the_whole => of_body(&error.message).into(),
+        "invalid_request" if is_of_the_whole => of_body(error),
         code => of_code(code).unwrap_or_else(|| of_kind(error.kind)).into(),
     }
 }
@@ -43,33 +50,32 @@ fn of_code(code: &str) -> Option<&'static str> {
     })
 }
 
-/// How many tasks there may be.
-fn too_many(message: &str) -> String {
-    let limit = message.split(' ').find(|word| word.parse::<u64>().is_ok()).unwrap_or_default();
-    format!("任务数量超限：最多同时有{limit}个等待或运行中的任务")
-}
-
 /// What is wrong with a body as a whole.
-fn of_body(message: &str) -> String {
-    const WORDS: [(&str, &str); 4] = [
-        ("is not valid JSON", "请求体不是有效的JSON"),
-        ("must be a JSON object", "请求体必须是JSON对象"),
-        ("nested more than", "请求体最多嵌套64层"),
-        ("the character NUL", "文本不能包含NUL字符"),
-    ];
-    let known = WORDS.iter().find(|(english, _)| message.contains(english));
-    known.map_or_else(|| of_kind(ErrorKind::Malformed), |(_, chinese)| chinese).to_owned()
+fn of_body(error: &ApiError) -> Cow<'static, str> {
+    if let Some(unfit) = error.cause() {
+        return match unfit {
+            UnfitPayload::Nul => "文本不能包含NUL字符".into(),
+            UnfitPayload::TooDeep(levels) => format!("请求体最多嵌套{levels}层").into(),
+        };
+    }
+    match error.cause() {
+        Some(BodyFault::NoJson(_)) => "请求体不是有效的JSON",
+        Some(BodyFault::NoObject) => "请求体必须是JSON对象",
+        None => of_kind(ErrorKind::Malformed),
+    }
+    .into()
 }
 
 /// The field that a refusal is about when the refusal itself names none, and what is wrong with it.
-pub(super) fn field_of(code: &str, message: &str) -> Option<(&'static str, Cow<'static, str>)> {
-    if code == "task.config_invalid" {
-        return Some(("config", of_config(message)));
+pub(super) fn field_of(error: &ApiError) -> Option<(&'static str, &'static str)> {
+    match error.cause() {
+        Some(TaskError::Config(fault)) => Some(("config", of_config(*fault))),
+        _ => field_of_code(error.code),
     }
-    field_of_code(code).map(|(field, message)| (field, message.into()))
 }
 
-fn field_of_code(code: &str) -> Option<(&'static str, &'static str)> {
+/// The same, of a refusal whose code says it all.
+pub(super) fn field_of_code(code: &str) -> Option<(&'static str, &'static str)> {
     match code {
         "recharge_code.amount_out_of_range" => Some(("amount", "充值金额必须大于0，最多1000000，最多两位小数")),
         "recharge_code.uses_out_of_range" => Some(("max_uses", "最大使用次数必须在1到10000之间")),
@@ -99,71 +105,64 @@ fn field_of_code(code: &str) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// What is wrong with the `config` of a task, by the key of it that is wrong or by what the domain says.
-pub(in crate::owl) fn of_config(said: &str) -> Cow<'static, str> {
-    const WORDS: [(&str, &str); 10] = [
-        ("names no program", "command 必须指明要运行的程序"),
-        ("more than 100 words", "command 最多100个词，且不能包含NUL字符"),
-        ("command", "command 必须是字符串列表"),
-        ("image", "image 必须是字符串"),
-        ("gpu_count", "gpu_count 必须是0到16之间的整数"),
-        ("memory_gb", "memory_gb 必须是0到10000之间的数字"),
-        ("timeout_seconds", "timeout_seconds 必须是5到604800之间的整数"),
-        ("ttl_seconds", "ttl_seconds 必须是10到604800之间的整数"),
-        ("larger than 64 KB", "任务配置最多64KB"),
-        ("character of value 0", "任务配置不能包含NUL字符"),
-    ];
-    let known = WORDS.iter().find(|(key, _)| said.contains(key));
-    known.map_or("任务配置必须是对象", |(_, chinese)| chinese).into()
+/// What is wrong with the `config` of a task.
+fn of_config(fault: ConfigFault) -> &'static str {
+    match fault {
+        ConfigFault::NoObject => "任务配置必须是对象",
+        ConfigFault::TooLarge => "任务配置最多64KB",
+        ConfigFault::Nul => "任务配置不能包含NUL字符",
+        ConfigFault::NoWords => "command 必须是字符串列表",
+        ConfigFault::NoProgram => "command 必须指明要运行的程序",
+        ConfigFault::CommandOutOfRange => "command 最多100个词，且不能包含NUL字符",
+        ConfigFault::Image => "image 必须是字符串",
+        ConfigFault::GpuCount => "gpu_count 必须是0到16之间的整数",
+        ConfigFault::MemoryGb => "memory_gb 必须是0到10000之间的数字",
+        ConfigFault::TimeoutSeconds => "timeout_seconds 必须是5到604800之间的整数",
+        ConfigFault::TtlSeconds => "ttl_seconds 必须是10到604800之间的整数",
+    }
 }
 
 /// What is wrong with one field.
-pub(super) fn of_field<'a>(code: &str, message: &'a str) -> Cow<'a, str> {
-    match code {
+pub(super) fn of_field(field: &FieldError) -> Cow<'_, str> {
+    match field.code {
         "user.email_invalid" => "邮箱格式不正确".into(),
         "user.username_invalid" => "用户名必须有3到50个字母、数字、_、. 或 -".into(),
         "user.name_out_of_range" => "姓名长度必须在1到100之间，且不能包含控制字符".into(),
-        _ if message.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c)) => message.into(),
-        _ => of_reader(message).into(),
+        _ => of_fault(&field.fault),
     }
 }
+
+fn of_fault(fault: &Fault) -> Cow<'_, str> {
+    match fault {
+        Fault::NotBetween(least, most) => format!("必须在{least}到{most}之间").into(),
+        Fault::TooLong(most) => format!("最多{most}个字符").into(),
+        Fault::NoneOf(words) => format!("必须是 {}", alternatives(words, "、", " 或 ")).into(),
+        Fault::NoMoment(_) => "必须是日志位置或时间，例如 2026-01-31T12:00:00Z".into(),
+        Fault::Unread(mismatch, _) => of_mismatch(*mismatch).into(),
+        // Handlers of this product say it in its words.
+        Fault::Other(said) if said.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c)) => said.into(),
+        Fault::Other(_) => OTHER.into(),
+    }
+}
+
+const OTHER: &str = "字段取值无效";
 
 /// What the readers of bodies and queries say.
-fn of_reader(message: &str) -> String {
-    const WORDS: [(&str, &str); 15] = [
-        ("missing field", "此字段为必填项"),
-        ("invalid type", "字段类型不正确"),
-        ("must be a number", "必须是数字"),
-        ("must be a whole number", "必须是整数"),
-        ("must be a position or a time", "必须是日志位置或时间，例如 2026-01-31T12:00:00Z"),
-        ("invalid digit", "必须是整数"),
-        ("cannot parse integer", "必须是整数"),
-        ("number too large", "数值过大"),
-        ("invalid value: integer", "数值超出范围"),
-        ("provided string was not", "必须是 true 或 false"),
-        ("input contains invalid", "时间格式不正确"),
-        ("premature end of input", "时间格式不正确"),
-        ("input is out of range", "时间超出范围"),
-        ("unknown field", "未知字段"),
-        ("duplicate field", "字段重复"),
-    ];
-    if let Some((least, most)) = message.strip_prefix("must be between ").and_then(|rest| rest.split_once(" and ")) {
-        return format!("必须在{least}到{most}之间");
+fn of_mismatch(mismatch: Mismatch) -> &'static str {
+    match mismatch {
+        Mismatch::Missing => "此字段为必填项",
+        Mismatch::Unknown => "未知字段",
+        Mismatch::Duplicate => "字段重复",
+        Mismatch::WrongType => "字段类型不正确",
+        Mismatch::NoNumber => "必须是数字",
+        Mismatch::NoWholeNumber => "必须是整数",
+        Mismatch::NumberTooLarge => "数值过大",
+        Mismatch::NumberOutOfRange => "数值超出范围",
+        Mismatch::NoBoolean => "必须是 true 或 false",
+        Mismatch::NoTime => "时间格式不正确",
+        Mismatch::TimeOutOfRange => "时间超出范围",
+        Mismatch::Other => OTHER,
     }
-    if let Some(most) = message.strip_prefix("must have at most ") {
-        return format!("最多{}个字符", most.trim_end_matches(" characters"));
-    }
-    if let Some(words) = message.strip_prefix("must be ").filter(|words| is_list(words)) {
-        return format!("必须是 {}", words.replace(", ", "、").replace(" or ", " 或 "));
-    }
-    let known = WORDS.iter().find(|(english, _)| message.contains(english));
-    known.map_or("字段取值无效", |(_, chinese)| chinese).to_owned()
-}
-
-/// Whether a text is `a, b or c`.
-fn is_list(text: &str) -> bool {
-    let word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-    text.contains(" or ") && text.replace(" or ", ", ").split(", ").all(word)
 }
 
 fn of_kind(kind: ErrorKind) -> &'static str {
@@ -189,31 +188,35 @@ fn of_kind(kind: ErrorKind) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use domain::compute::task::refusal::TaskError;
+    use commands::CommandError;
     use domain::compute::task::work::Work;
     use serde_json::json;
 
     use super::*;
 
+    fn said(fault: impl Into<Fault>) -> String {
+        of_fault(&fault.into()).into_owned()
+    }
+
     #[test]
     fn readers_are_translated() {
-        assert_eq!(of_field("invalid_request", "missing field `email`"), "此字段为必填项");
-        assert_eq!(of_field("invalid_request", "must be between 1 and 1000"), "必须在1到1000之间");
-        assert_eq!(of_field("invalid_request", "must have at most 500 characters"), "最多500个字符");
-        assert_eq!(of_field("invalid_request", "密码长度至少6位"), "密码长度至少6位");
-        assert_eq!(of_field("invalid_request", "whatever"), "字段取值无效");
-        assert_eq!(of_field("invalid_request", "must be a_b, c or d"), "必须是 a_b、c 或 d");
-        assert_eq!(of_field("invalid_request", "must be asc or desc"), "必须是 asc 或 desc");
-        assert_eq!(of_field("invalid_request", "must be a number"), "必须是数字");
-        assert_eq!(
-            of_field("invalid_request", "must be a position or a time like 2026-01-31T12:00:00Z"),
-            "必须是日志位置或时间，例如 2026-01-31T12:00:00Z"
-        );
-        assert_eq!(of_field("user.email_invalid", "this is not an e-mail address"), "邮箱格式不正确");
+        assert_eq!(said(Fault::unread("missing field `email`".to_owned())), "此字段为必填项");
+        assert_eq!(said(Fault::unread("must be a number".to_owned())), "必须是数字");
+        assert_eq!(said(Fault::unread("whatever".to_owned())), "字段取值无效");
+        assert_eq!(said(Fault::NotBetween(1, 1000)), "必须在1到1000之间");
+        assert_eq!(said(Fault::TooLong(500)), "最多500个字符");
+        assert_eq!(said(Fault::NoneOf(&["a_b", "c", "d"])), "必须是 a_b、c 或 d");
+        assert_eq!(said(Fault::NoneOf(&["asc", "desc"])), "必须是 asc 或 desc");
+        assert_eq!(said(replay::NoMoment), "必须是日志位置或时间，例如 2026-01-31T12:00:00Z");
+        assert_eq!(said("密码长度至少6位"), "密码长度至少6位");
+        assert_eq!(said("whatever"), "字段取值无效");
+        let email = ApiError::field_by("user.email_invalid", "email", "this is not an e-mail address");
+        assert_eq!(of_field(&email.fields[0]), "邮箱格式不正确");
     }
 
     #[test]
     fn the_wrong_key_of_a_config_is_named() {
+        let said = |config| of_config(Work::of(&config).unwrap_err());
         for wrong in [
             json!({ "command": "rm" }),
             json!({ "command": [] }),
@@ -223,20 +226,17 @@ mod tests {
             json!({ "timeout_seconds": 4 }),
             json!({ "ttl_seconds": 9 }),
         ] {
-            let refusal = Work::of(&wrong).unwrap_err().to_string();
-            let key = wrong.as_object().unwrap().keys().next().unwrap();
-            assert!(of_config(&refusal).starts_with(key.as_str()), "{refusal}: {}", of_config(&refusal));
+            let key = wrong.as_object().unwrap().keys().next().unwrap().clone();
+            assert!(said(wrong).starts_with(&key), "{key}");
         }
-        assert_eq!(of_config(&Work::of(&json!([])).unwrap_err().to_string()), "任务配置必须是对象");
-        let large = json!({ "x": "x".repeat(70_000) });
-        assert_eq!(of_config(&Work::of(&large).unwrap_err().to_string()), "任务配置最多64KB");
-        let nul = json!({ "x": "\u{0}" });
-        assert_eq!(of_config(&Work::of(&nul).unwrap_err().to_string()), "任务配置不能包含NUL字符");
+        assert_eq!(said(json!([])), "任务配置必须是对象");
+        assert_eq!(said(json!({ "x": "x".repeat(70_000) })), "任务配置最多64KB");
+        assert_eq!(said(json!({ "x": "\u{0}" })), "任务配置不能包含NUL字符");
     }
 
     #[test]
     fn the_limit_of_tasks_is_named() {
-        let message = TaskError::TooMany(5).to_string();
-        assert_eq!(too_many(&message), "任务数量超限：最多同时有5个等待或运行中的任务");
+        let error = ApiError::from(CommandError::Refused(TaskError::TooMany(5)));
+        assert_eq!(message(&error), "任务数量超限：最多同时有5个等待或运行中的任务");
     }
 }

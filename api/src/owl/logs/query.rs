@@ -4,6 +4,7 @@ use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use commands::gateways::log_lines::{Level, words};
 
 use crate::error::ApiError;
+use crate::fault::Fault;
 
 const SEARCH_CHARS_MAX: usize = 200;
 
@@ -18,7 +19,7 @@ pub(super) fn level(word: Option<&str>) -> Result<Option<Level>, ApiError> {
 pub(super) fn search(search: Option<String>) -> Result<Option<String>, ApiError> {
     let Some(search) = search.filter(|search| !search.trim().is_empty()) else { return Ok(None) };
     if search.chars().count() > SEARCH_CHARS_MAX {
-        return Err(ApiError::field("search", format!("must have at most {SEARCH_CHARS_MAX} characters")));
+        return Err(ApiError::field("search", Fault::TooLong(SEARCH_CHARS_MAX)));
     }
     if words(&search).is_empty() {
         return Err(ApiError::field("search", "搜索关键词必须包含字母、数字或汉字"));

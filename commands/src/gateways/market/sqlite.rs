@@ -11,7 +11,6 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 
 use super::{
     CANDLES_MAX, CANDLES_PER_STATEMENT, INSERT, KEEP_THE_FIRST, MarketData, MarketFault, Row, SELECT_CANDLES, in_order,
-    last_of,
 };
 
 const CONNECTIONS: u32 = 4;
@@ -58,15 +57,6 @@ impl MarketData for SqliteMarketData {
             .fetch_all(&self.pool)
             .await?;
         in_order(rows)
-    }
-
-    async fn last(&self, symbol: &Symbol, moment: DateTime<Utc>) -> Result<Option<(Timeframe, Candle)>, MarketFault> {
-        let mut candidates = Vec::new();
-        for timeframe in Timeframe::ALL {
-            let newest = self.candles(symbol, timeframe, moment, 1).await?;
-            candidates.extend(newest.into_iter().map(|candle| (timeframe, candle)));
-        }
-        Ok(last_of(candidates))
     }
 
     async fn keep(&self, symbol: &Symbol, timeframe: Timeframe, candles: &[Candle]) -> Result<u64, MarketFault> {

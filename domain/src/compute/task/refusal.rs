@@ -20,7 +20,7 @@ pub enum TaskError {
     #[error("the estimated duration must be between 1 and 10080 minutes")]
     DurationOutOfRange,
     #[error("config: {0}")]
-    Config(&'static str),
+    Config(#[from] ConfigFault),
     #[error("no more than {0} tasks of a user may wait or run at the same time")]
     TooMany(u64),
     #[error("the available balance does not cover the estimate")]
@@ -33,6 +33,33 @@ pub enum TaskError {
     LeaseLost(u32),
     #[error("the result is larger than 256 KB, or holds a character of value 0")]
     ResultUnfit,
+}
+
+/// What is wrong with the `config` of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigFault {
+    #[error("it must be an object")]
+    NoObject,
+    #[error("it is larger than 64 KB")]
+    TooLarge,
+    #[error("it holds a character of value 0")]
+    Nul,
+    #[error("command must be a list of words")]
+    NoWords,
+    #[error("command names no program")]
+    NoProgram,
+    #[error("command has more than 100 words, or a zero byte")]
+    CommandOutOfRange,
+    #[error("image must be a word")]
+    Image,
+    #[error("gpu_count must be a whole number between 0 and 16")]
+    GpuCount,
+    #[error("memory_gb must be a number between 0 and 10000")]
+    MemoryGb,
+    #[error("timeout_seconds must be a whole number between 5 and 604800")]
+    TimeoutSeconds,
+    #[error("ttl_seconds must be a whole number between 10 and 604800")]
+    TtlSeconds,
 }
 
 impl Refusal for TaskError {

@@ -2,6 +2,7 @@ use chrono::TimeDelta;
 use cqrs_es::test::TestFramework;
 use serde_json::json;
 
+use super::refusal::ConfigFault;
 use super::*;
 
 fn noon() -> DateTime<Utc> {
@@ -104,20 +105,27 @@ fn impossible_tasks_are_not_submitted() {
     refused(TaskRequest { task_type: "a b".into(), ..fine.clone() }, TaskError::TypeInvalid);
     refused(TaskRequest { priority: 6, ..fine.clone() }, TaskError::PriorityOutOfRange);
     refused(TaskRequest { estimated_minutes: Some(0), ..fine }, TaskError::DurationOutOfRange);
-    for config in [
-        json!([]),
-        json!({ "command": [] }),
-        json!({ "command": "ls" }),
-        json!({ "command": ["a\u{0}b"] }),
-        json!({ "gpu_count": 17 }),
-        json!({ "memory_gb": -1 }),
-        json!({ "timeout_seconds": 1 }),
-        json!({ "ttl_seconds": 9 }),
-        json!({ "text": "x".repeat(70_000) }),
-        json!({ "text": "a\u{0}b" }),
+    for (config, fault) in [
+        (json!([]), ConfigFault::NoObject),
+        (json!({ "command": [] }), ConfigFault::NoProgram),
+        (json!({ "command": "ls" }), ConfigFault::NoWords),
+        (json!({ "command": ["a", 1] }), ConfigFault::NoWords),
+        // Looked for in the whole text, before the command itself is.
+        (json!({ "command": ["a\u{0}b"] }), ConfigFault::Nul),
+        (json!({ "command": vec!["a"; 101] }), ConfigFault::CommandOutOfRange),
+        (json!({ "image": 7 }), ConfigFault::Image),
+        (json!({ "gpu_count": 17 }), ConfigFault::GpuCount),
+        (json!({ "gpu_count": null }), ConfigFault::GpuCount),
+        (json!({ "memory_gb": -1 }), ConfigFault::MemoryGb),
+        (json!({ "memory_gb": "much" }), ConfigFault::MemoryGb),
+        (json!({ "timeout_seconds": 1 }), ConfigFault::TimeoutSeconds),
+        (json!({ "ttl_seconds": 9 }), ConfigFault::TtlSeconds),
+        (json!({ "text": "x".repeat(70_000) }), ConfigFault::TooLarge),
+        (json!({ "text": "a\u{0}b" }), ConfigFault::Nul),
+        (json!({ "gpu_count": 17, "image": 7, "ttl_seconds": "x" }), ConfigFault::Image),
     ] {
         let refused = Task::default().decide(submit(request(config.clone()), allowance(1_000, 0)), noon());
-        assert!(matches!(refused, Err(TaskError::Config(_))), "{config}");
+        assert_eq!(refused.unwrap_err(), TaskError::Config(fault), "{config}");
     }
 }
 

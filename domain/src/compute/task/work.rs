@@ -3,9 +3,9 @@
 use chrono::TimeDelta;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize, de};
-use serde_json::{Number, Value};
+use serde_json::{Map, Number, Value, json};
 
-use super::refusal::TaskError;
+use super::refusal::{ConfigFault, TaskError};
 use crate::compute::scheduling::Needs;
 use crate::plain_text;
 
@@ -68,48 +68,73 @@ impl Work {
     /// Reads the platform's part of a task's `config`.
     ///
     /// # Errors
-    /// [`TaskError::Config`], naming the field that is wrong.
-    pub fn of(config: &Value) -> Result<Self, TaskError> {
+    /// What is wrong with it.
+    pub fn of(config: &Value) -> Result<Self, ConfigFault> {
         if !config.is_object() {
-            return Err(TaskError::Config("it must be an object"));
+            return Err(ConfigFault::NoObject);
         }
         let text = config.to_string();
         if text.len() > CONFIG_BYTES_MAX {
-            return Err(TaskError::Config("it is larger than 64 KB"));
+            return Err(ConfigFault::TooLarge);
         }
         if text.contains(ZERO) {
-            return Err(TaskError::Config("it holds a character of value 0"));
+            return Err(ConfigFault::Nul);
         }
-        let work: Self = serde_json::from_value(config.clone()).map_err(|_| {
-            TaskError::Config(
-                "command is a list of words, image a word, gpu_count, memory_gb, timeout_seconds and ttl_seconds numbers",
-            )
-        })?;
-        let command = work.command.as_deref().unwrap_or(&[]);
-        if work.command.is_some() && command.first().is_none_or(String::is_empty) {
-            return Err(TaskError::Config("command names no program"));
+        let work = Self::read(config)?;
+        work.check()?;
+        Ok(work)
+    }
+
+    /// The same, whatever the size of `config` and the values in it: only their types are looked at.
+    ///
+    /// # Errors
+    /// The first key whose value is of another type.
+    pub fn read(config: &Value) -> Result<Self, ConfigFault> {
+        let keys = config.as_object().ok_or(ConfigFault::NoObject)?;
+        Self::deserialize(config).map_err(|_| ill_typed(keys))
+    }
+
+    fn check(&self) -> Result<(), ConfigFault> {
+        let command = self.command.as_deref().unwrap_or(&[]);
+        if self.command.is_some() && command.first().is_none_or(String::is_empty) {
+            return Err(ConfigFault::NoProgram);
         }
         if command.len() > COMMAND_WORDS_MAX || command.iter().any(|word| word.contains('\0')) {
-            return Err(TaskError::Config("command has more than 100 words, or a zero byte"));
+            return Err(ConfigFault::CommandOutOfRange);
         }
-        if work.gpu_count > GPUS_MAX {
-            return Err(TaskError::Config("gpu_count is above 16"));
+        if self.gpu_count > GPUS_MAX {
+            return Err(ConfigFault::GpuCount);
         }
-        if work.memory_gb < Decimal::ZERO || work.memory_gb > Decimal::from(10_000) {
-            return Err(TaskError::Config("memory_gb is not between 0 and 10000"));
+        if self.memory_gb < Decimal::ZERO || self.memory_gb > Decimal::from(10_000) {
+            return Err(ConfigFault::MemoryGb);
         }
-        if work.timeout_seconds.is_some_and(|seconds| !(5..=SECONDS_MAX).contains(&seconds)) {
-            return Err(TaskError::Config("timeout_seconds is not between 5 and 604800"));
+        if self.timeout_seconds.is_some_and(|seconds| !(5..=SECONDS_MAX).contains(&seconds)) {
+            return Err(ConfigFault::TimeoutSeconds);
         }
-        if work.ttl_seconds.is_some_and(|seconds| !(10..=SECONDS_MAX).contains(&seconds)) {
-            return Err(TaskError::Config("ttl_seconds is not between 10 and 604800"));
+        if self.ttl_seconds.is_some_and(|seconds| !(10..=SECONDS_MAX).contains(&seconds)) {
+            return Err(ConfigFault::TtlSeconds);
         }
-        Ok(work)
+        Ok(())
     }
 
     /// What it needs of a server.
     pub fn needs(&self) -> Needs {
         Needs { gpus: self.gpu_count, memory_gb: self.memory_gb }
+    }
+}
+
+/// The first key that cannot be read even alone.
+fn ill_typed(config: &Map<String, Value>) -> ConfigFault {
+    let ill_typed = config.iter().find(|(key, value)| Work::deserialize(json!({ key.as_str(): value })).is_err());
+    match ill_typed.map(|(key, _)| key.as_str()) {
+        Some("command") => ConfigFault::NoWords,
+        Some("image") => ConfigFault::Image,
+        Some("gpu_count") => ConfigFault::GpuCount,
+        Some("memory_gb") => ConfigFault::MemoryGb,
+        Some("timeout_seconds") => ConfigFault::TimeoutSeconds,
+        Some("ttl_seconds") => ConfigFault::TtlSeconds,
+        // No other key is read.
+        Some(_) | None => ConfigFault::NoObject,
     }
 }
 
@@ -136,7 +161,7 @@ impl TaskRequest {
         if self.estimated_minutes.is_some_and(|minutes| !(1..=MINUTES_MAX).contains(&minutes)) {
             return Err(TaskError::DurationOutOfRange);
         }
-        Work::of(&self.config)
+        Ok(Work::of(&self.config)?)
     }
 }
 
