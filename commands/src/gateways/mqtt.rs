@@ -115,26 +115,33 @@ impl Connection {
                         tracing::error!(%error, "the topics cannot be subscribed to");
                     }
                 }
-                Ok(Event::Incoming(Packet::Publish(message))) => self.take(message).await,
+                Ok(Event::Incoming(Packet::Publish(message))) => self.take(message),
                 Ok(Event::Incoming(_) | Event::Outgoing(_)) => {}
                 Err(error) => return (error, connected),
             }
         }
     }
 
-    async fn take(&mut self, message: Publish) {
+    /// Hands a message over. Nothing is waited for here: acknowledgements leave with the next polls, so a loop that waited
+    /// until some message is done would wait for itself. How many wait for room is up to the broker, which stops sending
+    /// when too many are not acknowledged.
+    fn take(&mut self, mut message: Publish) {
         while self.messages.try_join_next().is_some() {}
-        let Ok(permit) = Arc::clone(&self.room).acquire_owned().await else { return };
-        let (client, inbox) = (self.client.clone(), Arc::clone(&self.inbox));
+        let (client, inbox, room) = (self.client.clone(), Arc::clone(&self.inbox), Arc::clone(&self.room));
+        let device = device(&message.topic).filter(|_| fits(&message));
+        if device.is_none() {
+            // Nobody looks at it, and it may be large.
+            message.payload.clear();
+        }
         self.messages.spawn(async move {
-            if let Some(device) = device(&message.topic).filter(|_| fits(&message)) {
+            let Ok(_place) = room.acquire_owned().await else { return };
+            if let Some(device) = device {
                 while inbox.take(device, &message.payload, message.retain).await == Taken::Later {
                     tokio::time::sleep(PAUSE).await;
                 }
             }
             // Without a connection the broker sends it again, and it is recognised.
             let _ = client.ack(&message).await;
-            drop(permit);
         });
     }
 }

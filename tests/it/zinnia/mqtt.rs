@@ -185,6 +185,34 @@ async fn what_is_sent_while_the_server_is_away_comes_when_it_is_back() {
     tokio::time::timeout(WAIT_MAX, arrived).await.expect("what was sent meanwhile never comes");
 }
 
+/// More messages at once than there is room to take in and to acknowledge.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_queue_of_messages_comes_in_whole() {
+    const MESSAGES: u32 = 900;
+    let (broker, database) = (Broker::start(), Database::create().await);
+    let config = lasting(&database, listening_to(&broker, Switch::Off));
+    let server = TestServer::start_with(config.clone()).await;
+    let (id, key) = device(&server.user(Surface::Zinnia), "hall").await;
+    let report = |ago: u32| json!({ "token": key, "battery_level": 50, "recorded_at": minutes_ago(ago.into()) });
+    publish_until_seen(&server, &broker, &id, &report(MESSAGES)).await;
+    drop(server);
+    let messages: Vec<(&str, Value)> = (0..MESSAGES).map(|ago| (&*id, report(ago))).collect();
+    publish(&broker, &messages).await;
+    let server = TestServer::start_with(config).await;
+    let readings = server.readings();
+    let arrived = async {
+        loop {
+            let last = readings.last_arrival().await.unwrap();
+            let kept = readings.recent(id.parse().unwrap(), TimeDelta::days(1), 2 * MESSAGES).await.unwrap();
+            if kept.len() > MESSAGES as usize {
+                return;
+            }
+            readings.grown(last).await;
+        }
+    };
+    tokio::time::timeout(WAIT_MAX, arrived).await.expect("some of the messages never come");
+}
+
 /// A broker marks as retained only what it kept before somebody subscribed: who has subscribed, or has a session, gets
 /// the same message like any other. So the server learns of this broker when the messages lie there.
 #[tokio::test(flavor = "multi_thread")]
