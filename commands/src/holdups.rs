@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// So long something has to fail before operators are told: what passes by itself is no news.
 const LASTS_MIN: Duration = Duration::from_secs(1);
 /// What has not failed again for so long is over: work of a gateway that gets on may last for days.
-const OVER_AFTER: Duration = Duration::from_secs(10);
+const OVER_AFTER: Duration = Duration::from_secs(3);
 
 /// Who is held up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -125,10 +125,10 @@ mod tests {
         let after = |seconds| began + Duration::from_secs(seconds);
         holdups.failed_at(GATEWAY, "a", began);
         holdups.failed_at(GATEWAY, "a", after(2));
-        assert_eq!(holdups.waits_at(after(11)), waits(0, 1));
-        assert_eq!(holdups.waits_at(after(13)), waits(0, 0));
+        assert_eq!(holdups.waits_at(after(4)), waits(0, 1));
+        assert_eq!(holdups.waits_at(after(6)), waits(0, 0));
         // And begins anew when it fails once more.
-        holdups.failed_at(GATEWAY, "a", after(14));
-        assert_eq!(holdups.waits_at(after(14)), waits(0, 0));
+        holdups.failed_at(GATEWAY, "a", after(7));
+        assert_eq!(holdups.waits_at(after(7)), waits(0, 0));
     }
 }

@@ -27,6 +27,9 @@ use crate::bus::CommandBus;
 use crate::holdups::{Holdups, Waiting};
 
 const READER: &str = "gateway:alert_watch";
+const WAITING: Waiting = Waiting::Gateway("alert_watch");
+/// All that it does is one piece of work.
+const WORK: &str = "readings";
 /// Readings that are judged in one go.
 const READINGS_PER_PAGE: u32 = 5_000;
 /// Devices that are judged at the same time.
@@ -89,7 +92,7 @@ impl AlertWatch {
         while leading.wait_for(|leading| *leading).await.is_ok() {
             if let Err(error) = self.lead(&leading).await {
                 tracing::warn!(%error, "the watch over devices pauses");
-                self.holdups.failed(Waiting::Gateway("alert_watch"), "readings");
+                self.holdups.failed(WAITING, WORK);
                 tokio::time::sleep(PAUSE_AFTER_FAULT).await;
             }
         }
@@ -108,6 +111,7 @@ impl AlertWatch {
             let judged = self.judge_arrivals().await?;
             self.look_for_silence().await?;
             self.keep_arrival().await?;
+            self.holdups.got_on(WAITING, WORK);
             if !judged {
                 self.wait_for_readings().await?;
             }
