@@ -190,6 +190,8 @@ async fn serve(config: Config) -> Result<ExitCode, String> {
     let listener =
         listener.map_err(|error| format!("the setting listen (CORELOG_LISTEN) {listen} cannot be used: {error}"))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
+    // Before anybody is told that it listens: whoever hears that may end it.
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     tracing::info!(%address, "listening");
     say(&format!("corelog listens on http://{address}"))?;
     if let Some(owner) = running.first_owner() {
@@ -197,7 +199,6 @@ async fn serve(config: Config) -> Result<ExitCode, String> {
         say(&format!("sign in as {}, password: {password}\nThis is shown once.", owner.email))?;
     }
     let (stopping, mut stopped) = tokio::sync::watch::channel(false);
-    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let stop = async move {
         tokio::select! { _ = terminate.recv() => {}, _ = tokio::signal::ctrl_c() => {} }
         tracing::info!("draining");

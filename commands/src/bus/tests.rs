@@ -1,8 +1,9 @@
 //! What one server knows of a log on which another appends too, and what nobody may append.
 
 use cqrs_es::Aggregate;
-use domain::billing::balance::{Adjustment, Balance, BalanceCommand, BalanceError, Run};
-use domain::metadata::{Metadata, TenantId, UserId};
+use domain::billing::balance::{Balance, BalanceCommand, BalanceError, Run};
+use domain::metadata::{Metadata, TenantId};
+use domain::platform::mail::{Mail, MailCommand, SealedLetter};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
@@ -128,9 +129,9 @@ async fn a_stream_of_another_tenant_is_as_good_as_none() {
 #[tokio::test]
 async fn what_could_never_be_read_again_is_not_appended() {
     let [server, _] = two_servers();
-    let adjustment = Adjustment::By(Decimal::ONE);
-    let adjust = BalanceCommand::Adjust { adjustment, reason: "a\0b".to_owned(), by: UserId(Uuid::nil()) };
-    let unfit = execute(&server, adjust, &context()).await.unwrap_err();
+    let (to, subject, sealed_text) = ("a@example.com".to_owned(), "a".to_owned(), "a\0b".to_owned());
+    let request = MailCommand::Request { letter: SealedLetter { to, subject, sealed_text, send_before: None } };
+    let unfit = server.execute::<Mail>("1", request, &context()).await.unwrap_err();
     assert!(matches!(unfit, CommandError::Unfit(UnfitPayload::Nul)), "{unfit:?}");
     assert_eq!(server.log().head().await.unwrap(), 0);
 }

@@ -130,7 +130,7 @@ async fn accounts_are_their_owners_only() {
     server.user(Surface::Owl).get("/api/v1/accounts").await.expect(401);
 }
 
-/// As FastAPI says it, whose list of places its clients read.
+/// As its framework says it, whose list of places its clients read.
 #[tokio::test]
 async fn what_is_refused_says_in_which_part_of_the_request_it_stands() {
     let server = TestServer::start(Engine::Sqlite).await;
