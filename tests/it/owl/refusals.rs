@@ -177,7 +177,7 @@ async fn what_is_wrong_with_a_field_is_said() {
     };
     for ((path, body, field), expected) in [
         (task("title", json!(7)), "字段类型不正确"),
-        (task("title", json!(" ")), "标题长度必须在1到200之间"),
+        (task("title", json!(" ")), "标题长度必须在1到200之间，且不能包含控制字符"),
         (task("priority", json!(1.5)), "必须是整数"),
         (task("priority", json!("missing field")), "字段类型不正确"),
         (task("priority", json!("优先")), "字段类型不正确"),
@@ -185,7 +185,7 @@ async fn what_is_wrong_with_a_field_is_said() {
         (codes("amount", json!([])), "必须是数字"),
         (codes("amount", json!("9".repeat(40))), "必须是数字"),
         (codes("batch_size", json!(0)), "必须在1到1000之间"),
-        (codes("description", json!("x".repeat(501))), "最多500个字符"),
+        (codes("description", json!("x".repeat(501))), "描述最多500个字符，且不能包含控制字符"),
         (codes("expires_at", json!("soon")), "时间格式不正确"),
         (codes("expires_at", json!("2026-01")), "时间格式不正确"),
         (codes("expires_at", json!("2026-13-01T00:00:00Z")), "时间超出范围"),
