@@ -140,9 +140,8 @@ pub trait Log: Send + Sync {
     /// The next at most `limit` events with a position above `after`. With `aggregate_types`, only events of those
     /// sorts are returned (an empty slice: all), and `through` still says how far the log was looked at.
     ///
-    /// A page also ends where it would become too big or too slow to make, or where the log is known to end (see
-    /// [`grown`](Self::grown)), so a short or empty page does not mean the end of the log: a reader is there when
-    /// `through` has reached [`head`](Self::head).
+    /// A page also ends where it would become too big or too slow to make, so a short or empty page does not mean the
+    /// end of the log: a reader is there when `through` has reached [`head`](Self::head).
     ///
     /// Never returns an event while one with a smaller position may still appear.
     async fn read_all(&self, after: u64, aggregate_types: &[&str], limit: usize) -> Result<Page, LogError>;
