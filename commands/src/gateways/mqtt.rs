@@ -16,6 +16,8 @@ use uuid::Uuid;
 const TOPICS: &str = "corelog/devices/+/battery";
 /// Messages that are taken in at the same time.
 const MESSAGES_AT_ONCE: usize = 64;
+/// Messages that wait and are sent once only, whether we take them in or not. Nothing else keeps a broker from sending them.
+const UNACKNOWLEDGED_MAX: usize = 256;
 /// Largest message that is taken in, in bytes.
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Largest packet of the protocol. What a broker has queued for us it sends again to each new connection until it is
@@ -127,6 +129,10 @@ impl Connection {
     /// when too many are not acknowledged.
     fn take(&mut self, mut message: Publish) {
         while self.messages.try_join_next().is_some() {}
+        if message.qos == QoS::AtMostOnce && self.messages.len() >= UNACKNOWLEDGED_MAX {
+            metrics::counter!("corelog_mqtt_messages_dropped_total").increment(1);
+            return;
+        }
         let (client, inbox, room) = (self.client.clone(), Arc::clone(&self.inbox), Arc::clone(&self.room));
         let device = device(&message.topic).filter(|_| fits(&message));
         if device.is_none() {
@@ -163,6 +169,30 @@ fn device(topic: &str) -> Option<Uuid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Takes nothing in for now.
+    struct Full;
+
+    #[async_trait]
+    impl Inbox for Full {
+        async fn take(&self, _: Uuid, _: &[u8], _: bool) -> Taken {
+            Taken::Later
+        }
+    }
+
+    #[tokio::test]
+    async fn what_nobody_acknowledges_does_not_fill_the_memory() {
+        let broker = Broker { host: "127.0.0.1".to_owned(), port: 1, client_id: "a".to_owned(), credentials: None };
+        let mut connection = Connection::new(&broker, Arc::new(Full));
+        let topic = format!("corelog/devices/{}/battery", Uuid::nil());
+        for _ in 0..2 * UNACKNOWLEDGED_MAX {
+            connection.take(Publish::new(&topic, QoS::AtMostOnce, "{}"));
+        }
+        assert_eq!(connection.messages.len(), UNACKNOWLEDGED_MAX);
+        // The broker counts these itself.
+        connection.take(Publish::new(&topic, QoS::AtLeastOnce, "{}"));
+        assert_eq!(connection.messages.len(), UNACKNOWLEDGED_MAX + 1);
+    }
 
     #[test]
     fn a_topic_names_a_device() {

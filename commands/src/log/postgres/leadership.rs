@@ -19,8 +19,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// Says whether this server leads, until nobody listens. The first try is over when this returns, so a server that is
 /// alone starts as the leader.
 ///
-/// The lock ends with its session, and that with a leader that does not speak any more. A leader that lost it without knowing does no harm for the moments until it
-/// notices: checkpoints move by compare-and-set and commands of processes carry keys.
+/// The lock ends with its session, and that with a leader that does not speak any more. A leader that lost it without
+/// knowing does no harm for the moments until it notices: checkpoints move by compare-and-set and commands of processes
+/// carry keys.
 pub(super) async fn compete(address: PgConnectOptions) -> watch::Receiver<bool> {
     let first = try_lock(&address).await;
     let (leading, receiver) = watch::channel(first.is_some());
