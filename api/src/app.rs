@@ -109,6 +109,26 @@ impl Server {
         Ok(id)
     }
 
+    /// What the same request, under the same key, [created](Self::create) before: its id, and the aggregate as it is now.
+    /// For requests that cannot be decided anew once they are done.
+    ///
+    /// # Errors
+    /// That the key was used for another request, or that the log does not answer.
+    pub async fn created_before<A: Decider>(&self, request: &RequestContext) -> Result<Option<(i64, A)>, ApiError> {
+        let first = request.first_command();
+        if !self.bus.has_allocated(&first).await? {
+            return Ok(None);
+        }
+        let id = self.bus.allocate(A::TYPE, 1, &first).await?;
+        let (state, sequence) = self.bus.load::<A>(&id.to_string()).await?;
+        if sequence == 0 {
+            return Ok(None);
+        }
+        request.repeats_another();
+        request.version(sequence);
+        Ok(Some((id, state)))
+    }
+
     /// Carries out a change of the one resource that the request names: honours `If-Match`, answers an `ETag`.
     ///
     /// # Errors

@@ -114,6 +114,11 @@ impl RequestContext {
         }
     }
 
+    /// What the first command of this request carries, to look for what it did before.
+    pub fn first_command(&self) -> CommandContext {
+        self.under(self.key.clone())
+    }
+
     /// What a command for one `purpose` carries, in a request that does not give the same commands each time: repeated,
     /// the command has the same key whatever stands before it.
     pub fn command_for(&self, purpose: &str) -> CommandContext {
@@ -189,6 +194,11 @@ impl RequestContext {
     /// What the commands of a dry run would append, in their order.
     pub fn rehearsed(&self) -> Vec<RehearsedEvent> {
         self.progress.rehearsed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says that the same request, under the same key, was carried out before.
+    pub(crate) fn repeats_another(&self) {
+        let _ = self.progress.repeats.set(true);
     }
 
     /// Whether the same request, under the same key, came before and was carried out, or is being carried out.

@@ -22,11 +22,8 @@ impl CommandBus {
         count: u32,
         context: &CommandContext,
     ) -> Result<i64, CommandError<NumberSeriesError>> {
-        let tenant = context.metadata.tenant;
-        // Keys are the tenant's own; here those of all tenants meet.
-        let key = context.key.as_ref().map(|key| CommandKey { key: format!("{tenant}/{}", key.key), ..key.clone() });
         let metadata = Metadata { tenant: TenantId::DEFAULT, ..context.metadata.clone() };
-        let context = CommandContext { key, ..CommandContext::new(metadata) };
+        let context = CommandContext { key: of_all_tenants(context), ..CommandContext::new(metadata) };
         let command = NumberSeriesCommand::Allocate { count };
         let receipt = self.execute::<NumberSeries>(series, command, &context).await?;
         match receipt.events.first() {
@@ -34,6 +31,21 @@ impl CommandBus {
             None => Err(LogError::Damaged(format!("the series {series} gave no number")).into()),
         }
     }
+
+    /// Whether numbers were taken under the key of `context` before.
+    ///
+    /// # Errors
+    /// When the log does not answer.
+    pub async fn has_allocated(&self, context: &CommandContext) -> Result<bool, LogError> {
+        let Some(key) = of_all_tenants(context) else { return Ok(false) };
+        Ok(self.log().command(TenantId::DEFAULT, &key.key).await?.is_some())
+    }
+}
+
+/// The key of `context` among those of all tenants, which meet here: keys are the tenant's own.
+fn of_all_tenants(context: &CommandContext) -> Option<CommandKey> {
+    let tenant = context.metadata.tenant;
+    context.key.as_ref().map(|key| CommandKey { key: format!("{tenant}/{}", key.key), ..key.clone() })
 }
 
 #[cfg(test)]
@@ -55,7 +67,11 @@ mod tests {
     #[tokio::test]
     async fn tenants_share_a_series_but_not_their_keys() {
         let bus = CommandBus::new(Arc::new(MemoryLog::new()), Clock::system());
+        assert!(!bus.has_allocated(&context(7, Some("k"))).await.unwrap());
         assert_eq!(bus.allocate("deal", 1, &context(7, Some("k"))).await.unwrap(), 1);
+        assert!(bus.has_allocated(&context(7, Some("k"))).await.unwrap());
+        assert!(!bus.has_allocated(&context(8, Some("k"))).await.unwrap());
+        assert!(!bus.has_allocated(&context(7, None)).await.unwrap());
         assert_eq!(bus.allocate("deal", 5, &context(8, Some("k"))).await.unwrap(), 2);
         assert_eq!(bus.allocate("deal", 1, &context(8, None)).await.unwrap(), 7);
         assert_eq!(bus.allocate("lead", 1, &context(8, None)).await.unwrap(), 1);

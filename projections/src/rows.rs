@@ -7,7 +7,7 @@ use std::mem;
 use sea_orm::Value;
 
 /// Rows of one generation. Two are kept, so what is used again within that many others is not read again.
-const GENERATION_ROWS_MAX: usize = 10_000;
+const GENERATION_ROWS_MAX: usize = 25_000;
 
 /// Rows by key; `None` stands for a row that is known not to be there.
 pub(crate) struct Rows<K, R> {

@@ -76,6 +76,16 @@ impl TestServer {
         self.data.path()
     }
 
+    /// Makes the server, which is on SQLite, forget what it answered under an idempotency key: as if it had died after
+    /// the commands of the request and before the answer was kept.
+    pub fn lose_answer(&self, key: &str) {
+        let log = rusqlite::Connection::open(self.data.path().join("log.db")).unwrap();
+        log.busy_timeout(WAIT_MAX).unwrap();
+        log.execute_batch("DROP TRIGGER commands_are_answered_once").unwrap();
+        let lost = log.execute("UPDATE commands SET answer = NULL WHERE key = 'http:' || ?1", [key]).unwrap();
+        assert_eq!(lost, 1, "no answer is kept under {key}");
+    }
+
     /// Registers somebody with Zinnia, and signs in.
     pub async fn zinnia_user(&self, name: &str) -> Client {
         let (anonymous, password) = (self.anonymous(), "SecurePass123!");

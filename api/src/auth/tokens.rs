@@ -1,5 +1,7 @@
 //! Tokens: what they say, and that it was this installation that said it.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use domain::metadata::UserId;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -74,13 +76,38 @@ const DEVICES: &str = "zinnia-devices";
 pub struct Tokens {
     encoding: EncodingKey,
     decoding: DecodingKey,
+    /// What is asked of the tokens of users, by the surface that they are shown to, and of those of devices.
+    validations: HashMap<Surface, Validation>,
+    validation_of_devices: Validation,
+}
+
+/// Tokens that this installation signed, for one of `audiences`. Their time is judged by the server's clock.
+fn validation(audiences: &[&str]) -> Validation {
+    let mut validation = Validation::new(Algorithm::HS256);
+    validation.set_issuer(&[ISSUER]);
+    validation.set_audience(audiences);
+    validation.validate_exp = false;
+    validation
+}
+
+/// The audiences whose tokens `surface` takes: the platform's API takes those of every product.
+fn audiences(surface: Surface) -> Vec<&'static str> {
+    match surface {
+        Surface::Platform => Surface::ALL.map(Surface::name).to_vec(),
+        Surface::HashInsight | Surface::Zinnia | Surface::Bitrun | Surface::Owl => vec![surface.name()],
+    }
 }
 
 impl Tokens {
     /// Tokens signed by a key derived from `secrets`.
     pub fn new(secrets: &Secrets) -> Self {
         let key = secrets.derive("tokens");
-        Self { encoding: EncodingKey::from_secret(&key), decoding: DecodingKey::from_secret(&key) }
+        Self {
+            encoding: EncodingKey::from_secret(&key),
+            decoding: DecodingKey::from_secret(&key),
+            validations: Surface::ALL.map(|surface| (surface, validation(&audiences(surface)))).into(),
+            validation_of_devices: validation(&[DEVICES]),
+        }
     }
 
     /// The token for `grant`.
@@ -127,29 +154,15 @@ impl Tokens {
 
     /// The claims of a token of a device that is good for `kind` at `now`.
     pub fn read_of_device(&self, token: &str, kind: TokenKind, now: DateTime<Utc>) -> Option<DeviceClaims> {
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.set_issuer(&[ISSUER]);
-        validation.set_audience(&[DEVICES]);
-        // Judged by the server's clock below.
-        validation.validate_exp = false;
-        let claims = jsonwebtoken::decode::<DeviceClaims>(token, &self.decoding, &validation).ok()?.claims;
+        let claims =
+            jsonwebtoken::decode::<DeviceClaims>(token, &self.decoding, &self.validation_of_devices).ok()?.claims;
         (claims.kind == kind && claims.exp > now.timestamp()).then_some(claims)
     }
 
-    /// The claims of a token that is good for `kind` on `surface` at `now`. The platform's API takes the access tokens
-    /// of every product.
+    /// The claims of a token that is good for `kind` on `surface` at `now`.
     pub fn read(&self, token: &str, kind: TokenKind, surface: Surface, now: DateTime<Utc>) -> Option<Claims> {
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.set_issuer(&[ISSUER]);
-        // Judged by the server's clock below.
-        validation.validate_exp = false;
-        match surface {
-            Surface::Platform => validation.set_audience(&Surface::ALL.map(Surface::name)),
-            Surface::HashInsight | Surface::Zinnia | Surface::Bitrun | Surface::Owl => {
-                validation.set_audience(&[surface.name()]);
-            }
-        }
-        let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &validation).ok()?.claims;
+        let validation = self.validations.get(&surface)?;
+        let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, validation).ok()?.claims;
         (claims.kind == kind && claims.exp > now.timestamp()).then_some(claims)
     }
 }

@@ -79,6 +79,10 @@ async fn execute_curtailment(
 
 /// Writes a plan down, and starts it when its time has come.
 async fn plan(app: &Server, caller: &Caller, body: &CurtailmentBody) -> Result<RunDone, ApiError> {
+    // Its run holds the miners by now: they cannot be proposed again.
+    if let Some((plan_id, CurtailmentRun::Known(run))) = app.created_before(&caller.request).await? {
+        return Ok(done(plan_id, run.phase, run.mode, planned_or_started(run.phase)));
+    }
     let now = app.clock().now();
     let schedule = body.schedule(now)?;
     let (mode, start) = (schedule.mode, schedule.mode == ExecutionMode::Auto && schedule.starts_at <= now);
@@ -87,10 +91,13 @@ async fn plan(app: &Server, caller: &Caller, body: &CurtailmentBody) -> Result<R
     let plan = Box::new(proposal.plan(schedule, app.config.miners.curtailment_attempts_max));
     let create = |id| CurtailmentRunCommand::Plan { id, plan: plan.clone(), start };
     let plan_id = app.create::<CurtailmentRun>(&caller.request, create).await?;
-    let (phase, message) =
-        if start { (Phase::Executing, "Curtailment started") } else { (Phase::Planned, "Curtailment planned") };
+    let phase = if start { Phase::Executing } else { Phase::Planned };
     let plan = Some(PlanOut::of(app, tenant, &proposal).await?);
-    Ok(RunDone { plan, ..done(plan_id, phase, mode, message) })
+    Ok(RunDone { plan, ..done(plan_id, phase, mode, planned_or_started(phase)) })
+}
+
+fn planned_or_started(phase: Phase) -> &'static str {
+    if phase == Phase::Planned { "Curtailment planned" } else { "Curtailment started" }
 }
 
 #[derive(Deserialize, ToSchema)]

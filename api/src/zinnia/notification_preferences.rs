@@ -6,7 +6,8 @@ use chrono::{DateTime, NaiveTime, Utc};
 use commands::gateways::notifications::{PushTarget, VapidKey, WebhookTarget, push_context, webhook_context};
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use domain::devices::notification_preferences::{
-    NotificationPreferences, NotificationPreferencesCommand, Preferences, PreferencesChange, QuietHours, WebhookAddress,
+    NotificationPreferences, NotificationPreferencesCommand, Preferences, PreferencesChange, QuietHoursChange,
+    WebhookAddress,
 };
 use domain::metadata::UserId;
 use projections::devices::{notification_preferences as preferences, push_subscriptions};
@@ -131,30 +132,31 @@ async fn update_preferences(
         critical: body.notify_critical,
         ..PreferencesChange::default()
     };
-    let kept = preferences::find(&app.models.read, user).await?;
-    let kept = kept.as_ref().map(preferences::Model::quiet_hours).transpose()?.flatten();
-    set_quiet_hours(&body, kept, &mut change)?;
-    let made = set_webhook(&app, user, &body, &mut change)?;
+    change.quiet_hours = quiet_hours(&body)?;
+    set_webhook(&app, user, &body, &mut change)?;
     let command = NotificationPreferencesCommand::Change(change);
-    app.execute::<NotificationPreferences>(&caller.request, &user.to_string(), command).await?;
+    let receipt = app.execute::<NotificationPreferences>(&caller.request, &user.to_string(), command).await?;
     let row = preferences::find(&app.models.read, user).await?;
-    Ok(envelope::ok(&caller.request, PreferencesOut::of(row, made)?))
+    let made = matches!(body.webhook_url, Given::Text(_)) && body.webhook_secret.is_none();
+    let address = receipt.state.preferences.webhook_address.as_ref().filter(|_| made);
+    let secret = address.map(|address| signing_key(&app, user, address)).transpose()?;
+    Ok(envelope::ok(&caller.request, PreferencesOut::of(row, secret)?))
 }
 
-/// Sets the address of a body, sealed. Answers the signing key if the server made it.
+/// Sets the address of a body, sealed together with its signing key, which is made here unless it is given.
 fn set_webhook(
     server: &Server,
     user: UserId,
     body: &PreferencesBody,
     change: &mut PreferencesChange,
-) -> Result<Option<String>, ApiError> {
+) -> Result<(), ApiError> {
     let url = match &body.webhook_url {
-        Given::Absent if body.webhook_secret.is_none() => return Ok(None),
+        Given::Absent if body.webhook_secret.is_none() => return Ok(()),
         // The address is sealed together with its key, so neither is replaced without the other.
         Given::Absent => return Err(ApiError::field("webhook_secret", "必须与 webhook_url 一起提供")),
         Given::TakenAway => {
             change.webhook_address = Some(None);
-            return Ok(None);
+            return Ok(());
         }
         Given::Text(url) => url,
     };
@@ -162,12 +164,19 @@ fn set_webhook(
     if body.webhook_secret.as_ref().is_some_and(|secret| !SECRET_CHARS.contains(&secret.chars().count())) {
         return Err(ApiError::field("webhook_secret", "长度必须在16到256之间"));
     }
-    let made = body.webhook_secret.is_none().then(|| BASE64URL_NOPAD.encode(&rand::random::<[u8; 32]>()));
-    let secret = body.webhook_secret.clone().or_else(|| made.clone()).unwrap_or_default();
+    let secret = body.webhook_secret.clone().unwrap_or_else(|| BASE64URL_NOPAD.encode(&rand::random::<[u8; 32]>()));
     let target = WebhookTarget { url: url.clone(), secret };
     let sealed_webhook = BASE64.encode(&server.secrets.seal(&webhook_context(user), target.to_json().as_bytes()));
     change.webhook_address = Some(Some(WebhookAddress { host, sealed_webhook }));
-    Ok(made)
+    Ok(())
+}
+
+/// The signing key as it is kept: a request that is repeated makes another one, which nobody will sign with.
+fn signing_key(server: &Server, user: UserId, address: &WebhookAddress) -> Result<String, ApiError> {
+    let sealed = BASE64.decode(address.sealed_webhook.as_bytes()).map_err(|error| ApiError::internal(&error))?;
+    let opened = server.secrets.unseal(&webhook_context(user), &sealed).map_err(|error| ApiError::internal(&error))?;
+    let target: WebhookTarget = serde_json::from_slice(&opened).map_err(|error| ApiError::internal(&error))?;
+    Ok(target.secret)
 }
 
 fn checked_host(server: &Server, field: &str, url: &str) -> Result<String, ApiError> {
@@ -178,33 +187,27 @@ fn checked_host(server: &Server, field: &str, url: &str) -> Result<String, ApiEr
     Ok(url.host_str().unwrap_or_default().to_owned())
 }
 
-/// Sets the quiet hours of a body. Hours without a zone stay in the one of those kept; a zone alone moves those there.
-fn set_quiet_hours(
-    body: &PreferencesBody,
-    kept: Option<QuietHours>,
-    change: &mut PreferencesChange,
-) -> Result<(), ApiError> {
-    let hours = match (&body.quiet_hours_start, &body.quiet_hours_end) {
-        (Given::Absent, Given::Absent) if body.quiet_hours_timezone.is_none() => return Ok(()),
-        (Given::Absent, Given::Absent) => kept.map(|hours| (hours.from, hours.to)),
-        (Given::Text(from), Given::Text(to)) => Some((time("quiet_hours_start", from)?, time("quiet_hours_end", to)?)),
+/// What a body changes of the quiet hours.
+fn quiet_hours(body: &PreferencesBody) -> Result<Option<QuietHoursChange>, ApiError> {
+    let zone = |name: &str| {
+        zone(name).ok_or_else(|| ApiError::field("quiet_hours_timezone", "必须是 UTC 或 +08:00 形式的时差"))
+    };
+    let offset_minutes = body.quiet_hours_timezone.as_deref().map(zone).transpose();
+    match (&body.quiet_hours_start, &body.quiet_hours_end) {
+        (Given::Absent, Given::Absent) => {
+            Ok(offset_minutes?.map(|offset_minutes| QuietHoursChange::Zone { offset_minutes }))
+        }
+        (Given::Text(from), Given::Text(to)) => {
+            let (from, to) = (time("quiet_hours_start", from)?, time("quiet_hours_end", to)?);
+            Ok(Some(QuietHoursChange::Hours { from, to, offset_minutes: offset_minutes? }))
+        }
         (Given::Text(_), Given::Absent | Given::TakenAway) | (Given::Absent | Given::TakenAway, Given::Text(_)) => {
-            return Err(ApiError::field("quiet_hours_end", "开始时间和结束时间必须同时提供"));
+            Err(ApiError::field("quiet_hours_end", "开始时间和结束时间必须同时提供"))
         }
         (Given::TakenAway, Given::Absent | Given::TakenAway) | (Given::Absent, Given::TakenAway) => {
-            change.quiet_hours = Some(None);
-            return Ok(());
+            Ok(Some(QuietHoursChange::TakenAway))
         }
-    };
-    let Some((from, to)) = hours else { return Ok(()) };
-    let offset_minutes = match body.quiet_hours_timezone.as_deref() {
-        Some(name) => {
-            zone(name).ok_or_else(|| ApiError::field("quiet_hours_timezone", "必须是 UTC 或 +08:00 形式的时差"))?
-        }
-        None => kept.map_or(0, |hours| hours.offset_minutes),
-    };
-    change.quiet_hours = Some(Some(QuietHours { from, to, offset_minutes }));
-    Ok(())
+    }
 }
 
 fn time(field: &str, text: &str) -> Result<NaiveTime, ApiError> {

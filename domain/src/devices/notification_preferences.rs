@@ -92,11 +92,36 @@ pub struct PreferencesChange {
     pub info: Option<bool>,
     pub warning: Option<bool>,
     pub critical: Option<bool>,
-    pub quiet_hours: Option<Option<QuietHours>>,
+    pub quiet_hours: Option<QuietHoursChange>,
+}
+
+/// What to change of the quiet hours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuietHoursChange {
+    /// There are none any more.
+    TakenAway,
+    /// Other hours; without an offset in the zone of those there are, or UTC.
+    Hours { from: NaiveTime, to: NaiveTime, offset_minutes: Option<i32> },
+    /// The same hours in another zone; nothing when there are none.
+    Zone { offset_minutes: i32 },
+}
+
+impl QuietHoursChange {
+    fn of(self, kept: Option<QuietHours>) -> Option<QuietHours> {
+        match self {
+            Self::TakenAway => None,
+            Self::Hours { from, to, offset_minutes } => {
+                let kept = || kept.map_or(0, |hours| hours.offset_minutes);
+                Some(QuietHours { from, to, offset_minutes: offset_minutes.unwrap_or_else(kept) })
+            }
+            Self::Zone { offset_minutes } => kept.map(|hours| QuietHours { offset_minutes, ..hours }),
+        }
+    }
 }
 
 impl Preferences {
     fn changed(&self, change: PreferencesChange) -> Self {
+        let hours = |change: QuietHoursChange| change.of(self.quiet_hours);
         Self {
             enabled: change.enabled.unwrap_or(self.enabled),
             email: change.email.unwrap_or(self.email),
@@ -106,7 +131,7 @@ impl Preferences {
             info: change.info.unwrap_or(self.info),
             warning: change.warning.unwrap_or(self.warning),
             critical: change.critical.unwrap_or(self.critical),
-            quiet_hours: change.quiet_hours.unwrap_or(self.quiet_hours),
+            quiet_hours: change.quiet_hours.map_or(self.quiet_hours, hours),
         }
     }
 
@@ -352,8 +377,8 @@ mod tests {
         let change = NotificationPreferencesCommand::Change;
         let webhook = PreferencesChange { webhook: Some(true), ..PreferencesChange::default() };
         given(vec![]).when(change(webhook)).then_expect_error(NotificationPreferencesError::WebhookMissing);
-        let hours = QuietHours { from: time(0, 0), to: time(6, 0), offset_minutes: 900 };
-        let far = PreferencesChange { quiet_hours: Some(Some(hours)), ..PreferencesChange::default() };
+        let hours = QuietHoursChange::Hours { from: time(0, 0), to: time(6, 0), offset_minutes: Some(900) };
+        let far = PreferencesChange { quiet_hours: Some(hours), ..PreferencesChange::default() };
         given(vec![]).when(change(far)).then_expect_error(NotificationPreferencesError::OffsetOutOfRange);
         let address = WebhookAddress { host: "example.com".into(), sealed_webhook: "x".repeat(9_000) };
         let long = PreferencesChange { webhook_address: Some(Some(address)), ..PreferencesChange::default() };
@@ -367,6 +392,28 @@ mod tests {
         let changed = NotificationPreferencesEvent::Changed(Preferences { email: false, ..Preferences::default() });
         given(vec![]).when(change(quiet)).then_expect_events(vec![changed.clone()]);
         given(vec![changed]).when(change(PreferencesChange::default())).then_expect_events(vec![]);
+    }
+
+    #[test]
+    fn quiet_hours_stay_in_their_zone_and_a_zone_moves_them() {
+        let change = |quiet_hours| {
+            let change = PreferencesChange { quiet_hours: Some(quiet_hours), ..PreferencesChange::default() };
+            NotificationPreferencesCommand::Change(change)
+        };
+        let hours =
+            |hour, offset_minutes| QuietHoursChange::Hours { from: time(hour, 0), to: time(7, 0), offset_minutes };
+        let changed = |hour, offset_minutes| {
+            let quiet_hours = Some(QuietHours { from: time(hour, 0), to: time(7, 0), offset_minutes });
+            NotificationPreferencesEvent::Changed(Preferences { quiet_hours, ..Preferences::default() })
+        };
+        let none = NotificationPreferencesEvent::Changed(Preferences::default());
+        let zone = |offset_minutes| change(QuietHoursChange::Zone { offset_minutes });
+        given(vec![]).when(change(hours(22, None))).then_expect_events(vec![changed(22, 0)]);
+        given(vec![]).when(zone(480)).then_expect_events(vec![]);
+        given(vec![changed(22, 480)]).when(change(hours(21, None))).then_expect_events(vec![changed(21, 480)]);
+        given(vec![changed(22, 480)]).when(change(hours(21, Some(60)))).then_expect_events(vec![changed(21, 60)]);
+        given(vec![changed(22, 480)]).when(zone(-210)).then_expect_events(vec![changed(22, -210)]);
+        given(vec![changed(22, 480)]).when(change(QuietHoursChange::TakenAway)).then_expect_events(vec![none]);
     }
 
     #[test]

@@ -58,7 +58,8 @@ fn connect(path: &Path, protection: Protection) -> rusqlite::Result<Connection> 
     match protection {
         Protection::Kept => {
             connection.execute_batch(wal_copy::SET_UP)?;
-            connection.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16000;")?;
+            // No larger cache than SQLite's own: a commit that has split a page walks through all of it.
+            connection.execute_batch("PRAGMA synchronous = NORMAL;")?;
         }
         Protection::Disposable => connection
             .execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -32000;")?,

@@ -276,6 +276,23 @@ async fn a_planned_run_is_cancelled_without_telling_anybody() {
 }
 
 #[tokio::test]
+async fn a_run_whose_answer_was_lost_is_found_again() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let admin = server.admin(Surface::HashInsight);
+    let fleet = fleet(&admin, &[(ANTMINER_S21, NOBODY)]).await;
+    let (keyed, execute) = (admin.with("Idempotency-Key", "once"), "/hosting/api/curtailment/execute");
+    let body = json!({ "site_id": fleet.site, "target_reduction_pct": 100 });
+    let first = keyed.post(execute, body.clone()).await.expect(201);
+    server.lose_answer("once");
+    // The run holds the only miner, so another one could not be planned.
+    admin.post(execute, body.clone()).await.expect(400);
+    let again = keyed.post(execute, body).await.expect(201);
+    assert_eq!((again.at("/plan_id"), again.at("/message")), (first.at("/plan_id"), first.at("/message")));
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    assert_eq!(admin.get("/hosting/api/curtailment/history").await.expect(200).at("/pagination/total"), 1);
+}
+
+#[tokio::test]
 async fn history_is_filtered_paged_and_answers_as_of_a_past_position() {
     let server = TestServer::start(Engine::Sqlite).await;
     let admin = server.admin(Surface::HashInsight);

@@ -46,6 +46,15 @@ impl Durable for Sqlite {
 contract!(Sqlite);
 durable_contract!(Sqlite);
 
+#[test]
+fn sqlite_is_compiled_as_the_settings_of_cargo_say() {
+    let connection = Connection::open_in_memory().unwrap();
+    let mut options = connection.prepare("PRAGMA compile_options").unwrap();
+    let options: Vec<String> = options.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    assert!(options.contains(&"DEFAULT_MEMSTATUS=0".to_owned()), "{options:?}");
+    assert!(!options.contains(&"ENABLE_MEMORY_MANAGEMENT".to_owned()), "{options:?}");
+}
+
 #[tokio::test]
 async fn a_second_process_is_refused() {
     let place = Sqlite::create().await;

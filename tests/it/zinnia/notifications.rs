@@ -364,3 +364,16 @@ async fn subscriptions_belong_to_one_user_and_are_checked() {
         .expect(204);
     owner.send(Method::DELETE, &path, None).await.expect(404);
 }
+
+#[tokio::test]
+async fn a_signing_key_whose_answer_was_lost_is_shown_as_it_is_kept() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let owner = server.zinnia_user("johndoe").await.with("idempotency-key", "once");
+    let body = json!({ "webhook_url": "https://203.0.113.7/", "notify_info": false });
+    let first = owner.put(PREFERENCES, body.clone()).await.expect(200);
+    server.lose_answer("once");
+    let again = owner.put(PREFERENCES, body).await.expect(200);
+    assert!(first.at("/data/webhook_secret").is_string());
+    assert_eq!(again.at("/data"), first.at("/data"));
+    assert_eq!(again.header("idempotency-replayed"), "true");
+}

@@ -19,8 +19,9 @@ use super::super::{ends, recorded, time_of_recording};
 use super::reader::kept_command;
 use super::{connect, integer, unavailable};
 
-/// Durable when committed: FULL syncs the write-ahead log in every commit.
-const SET_UP: &str = "PRAGMA synchronous = FULL; PRAGMA cache_size = -16000; PRAGMA foreign_keys = ON;";
+/// Durable when committed: FULL syncs the write-ahead log in every commit. The cache of pages stays as small as SQLite
+/// makes it: a commit that has split a page walks through all of it.
+const SET_UP: &str = "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;";
 /// What the trigger on the table says of a stream that ends elsewhere.
 const ELSEWHERE: &str = "events are only appended: the stream does not end there";
 const END: &str = "SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1";
