@@ -28,13 +28,9 @@ pub(crate) fn router(app: &App) -> Router {
         router = router.merge(of_surface(app, surface));
     }
     let unknown = Router::new().fallback(unknown_path).with_state(app.clone());
-    let mut router = router
-        .fallback_service(unknown)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(CatchPanicLayer::custom(panicked))
-        .merge(
-            Router::new().route("/health", get(health)).route("/metrics", get(metrics::show)).with_state(app.clone()),
-        );
+    let mut router = router.fallback_service(unknown).merge(
+        Router::new().route("/health", get(health)).route("/metrics", get(metrics::show)).with_state(app.clone()),
+    );
     if app.config.mode == Mode::Development {
         let documents =
             Surface::ALL.map(|surface| (format!("/platform/docs/{}.json", surface.name()), document(surface)));
@@ -42,7 +38,12 @@ pub(crate) fn router(app: &App) -> Router {
             documents.into_iter().fold(SwaggerUi::new("/platform/docs"), |ui, (url, document)| ui.url(url, document));
         router = router.merge(ui).merge(documents_of_bitrun());
     }
-    router.layer(cors::layer(&app.config.cors_origins))
+    // Together, the outermost first: each on its own would be one more box around every route.
+    router.layer((
+        cors::layer(&app.config.cors_origins),
+        CatchPanicLayer::custom(panicked),
+        DefaultBodyLimit::max(BODY_BYTES_MAX),
+    ))
 }
 
 /// The operations of a surface, with their descriptions.

@@ -153,7 +153,7 @@ pub(crate) async fn sign_out_everywhere(server: &Server, caller: &Caller) -> Res
 ///
 /// # Errors
 /// Why it did nothing.
-pub(super) async fn give(
+async fn give(
     server: &Server,
     request: &RequestContext,
     user: UserId,

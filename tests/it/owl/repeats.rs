@@ -10,6 +10,7 @@ use serde_json::json;
 use tests::engine::Engine;
 use tests::server::TestServer;
 
+use super::accounts::registered;
 use super::agents::submit;
 use super::top_up;
 
@@ -45,5 +46,23 @@ async fn who_comes_meanwhile_is_told(engine: Engine) {
     assert_eq!((later.header("idempotency-replayed"), &later.text), ("true", &meanwhile.text));
     assert_eq!(meanwhile.header("idempotency-replayed"), "true", "it was carried out before");
     assert_eq!(meanwhile.header("corelog-position"), later.header("corelog-position"));
+    assert_eq!(server.head().await, head);
+}
+
+#[tokio::test]
+async fn a_change_of_the_password_whose_answer_was_lost_is_known_again() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let user = registered(&server, "ada").await;
+    let (change, path) =
+        (json!({ "current_password": "password123", "new_password": "password456" }), "/api/users/change-password");
+    let keyed = user.with("Idempotency-Key", "once");
+    let first = keyed.post(path, change.clone()).await.expect(200);
+    server.lose_answer("once");
+    let head = server.head().await;
+    let again = keyed.post(path, change.clone()).await.expect(200);
+    assert_eq!((&again.json, again.header("idempotency-replayed")), (&first.json, "true"));
+    // Another request with what is no longer the password is none of it.
+    user.with("Idempotency-Key", "twice").post(path, change.clone()).await.expect(401);
+    user.post(path, change).await.expect(401);
     assert_eq!(server.head().await, head);
 }
