@@ -109,7 +109,7 @@ impl RequestContext {
     /// What the next command of this request carries. Each has a key of its own when the client sent one.
     pub fn command(&self) -> CommandContext {
         match self.progress.commands.fetch_add(1, Ordering::Relaxed) {
-            0 => self.under(self.key.clone()),
+            0 => self.first_command(),
             ordinal => self.command_for(&ordinal.to_string()),
         }
     }
