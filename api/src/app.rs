@@ -7,15 +7,16 @@ use commands::gateways::log_lines::{ActionProgress, LineQueue, LogLines};
 use commands::gateways::market::MarketData;
 use commands::gateways::notifications::Outside;
 use commands::gateways::readings::BatteryReadings;
-use commands::{Clock, CommandBus, CommandContext, CommandError, Holdups, Readers, Receipt, Turns};
+use commands::{Clock, CommandBus, CommandContext, CommandError, Holdups, NotYet, Readers, Receipt, Turns};
 use domain::aggregate::Decider;
 use domain::log::Log;
-use projections::{Projection, ReadModels, Statuses};
+use projections::{Projection, Statuses};
 use tokio::sync::watch;
 
 use crate::as_of::PastLists;
 use crate::auth::{OpenSessions, Tokens, UnknownLogins};
 use crate::config::Config;
+use crate::current::CurrentModels;
 use crate::error::ApiError;
 use crate::limits::Limits;
 use crate::request::RequestContext;
@@ -33,7 +34,7 @@ pub struct Server {
     pub config: Config,
     pub bus: Arc<CommandBus>,
     pub readers: Readers,
-    pub models: ReadModels,
+    pub models: CurrentModels,
     pub past: PastLists,
     pub market: Arc<dyn MarketData>,
     pub readings: Arc<dyn BatteryReadings>,
@@ -163,7 +164,17 @@ impl Server {
 
     /// Waits until the read models show what the commands of `request` did so far.
     pub async fn settled(&self, request: &RequestContext) {
-        match self.readers.passed(request.position()).await {
+        Self::answered_at(request, self.readers.passed(request.position()).await);
+    }
+
+    /// Waits until what the commands of `request` did so far has caused all that it causes: for an answer that shows
+    /// nothing of a read model. Whoever [reads](CurrentModels::read) one waits for it.
+    pub async fn handled(&self, request: &RequestContext) {
+        Self::answered_at(request, self.readers.handled_through(request.position()).await);
+    }
+
+    fn answered_at(request: &RequestContext, waited: Result<u64, NotYet>) {
+        match waited {
             Ok(position) => request.reached(position),
             // The command is done and durable: late read models are no reason to say otherwise.
             Err(late) => {

@@ -9,6 +9,7 @@ pub mod bitrun;
 pub mod cli;
 pub mod config;
 mod cors;
+pub mod current;
 pub mod error;
 pub mod extract;
 pub mod fault;

@@ -92,7 +92,7 @@ fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
 /// Whether the log and the read models answer, and whether all projections, process managers and gateways get on.
 async fn health(State(app): State<App>) -> Response {
     let log = app.log().head().await;
-    let read_models = app.models.read.ping().await;
+    let read_models = app.models.as_they_are().read.ping().await;
     let halted = app.statuses.borrow().values().any(|status| status.halted.is_some());
     let paused = app.paused.borrow().is_some();
     let word = |good: bool| if good { "ok" } else { "unavailable" };

@@ -28,6 +28,7 @@ use crate::as_of::PastLists;
 use crate::auth::first_start::{self, FirstOwner};
 use crate::auth::{OpenSessions, Tokens, UnknownLogins};
 use crate::config::Config;
+use crate::current::CurrentModels;
 use crate::limits::Limits;
 use crate::log_lines;
 use crate::market;
@@ -117,7 +118,7 @@ impl Running {
         }
         // Until the last answer is given the readers go on, because answers wait for them.
         drop(self.readers);
-        self.app.token_usage.write_down(&self.app.models).await;
+        self.app.token_usage.write_down(self.app.models.as_they_are()).await;
         served
     }
 }
@@ -148,13 +149,15 @@ async fn assembled(config: Config, clock: Clock, storage: &Storage) -> Result<(A
     let holdups = Arc::new(Holdups::default());
     let processes = ProcessRunner::new(Arc::clone(&bus), processes::all(), Arc::clone(&holdups));
     let leads = watch::Sender::new(*storage.leading.borrow());
+    let alone = storage.log.of_one_server();
+    let readers = Readers::new(projections.position(), projections.wanted(), processes.handled(), alone);
     let app = Arc::new(Server {
-        readers: Readers::new(projections.position(), projections.wanted(), processes.handled()),
+        models: CurrentModels::new(storage.models.clone(), readers.clone()),
+        readers,
         statuses: projections.statuses(),
         paused: projections.paused(),
         holdups,
         leading: leads.subscribe(),
-        models: storage.models.clone(),
         past: PastLists::default(),
         market: market::open(&config).await?,
         readings: readings::open(&config).await?,

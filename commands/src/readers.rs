@@ -4,6 +4,7 @@ mod handled;
 mod reached;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -16,6 +17,8 @@ use self::reached::Reached;
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// Process managers that react to process managers: how many steps of such a chain are waited for.
 const CHAIN_MAX: usize = 8;
+/// So many events the projections may be behind answers that do not wait for them.
+const BEHIND_MAX: u64 = 4_096;
 
 /// The readers have not come so far in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -30,16 +33,23 @@ pub struct Readers {
     projections: Arc<Reached<u64>>,
     wanted: watch::Sender<u64>,
     processes: Arc<Reached<Handled>>,
+    /// Whether this server alone shows what its clients did.
+    alone: bool,
+    /// The highest position of an answer that did not wait for the projections.
+    owed: Arc<AtomicU64>,
 }
 
 impl Readers {
-    /// Waits for these, and tells the projections by `wanted` which position an answer waits for.
+    /// Waits for these, and tells the projections by `wanted` which position an answer waits for. Where the server is not
+    /// `alone`, others show the same projections, and know nothing of what is owed here.
     pub fn new(
         projections: watch::Receiver<u64>,
         wanted: watch::Sender<u64>,
         processes: watch::Receiver<Handled>,
+        alone: bool,
     ) -> Self {
-        Self { projections: Reached::of(projections), wanted, processes: Reached::of(processes) }
+        let (projections, processes) = (Reached::of(projections), Reached::of(processes));
+        Self { projections, wanted, processes, alone, owed: Arc::default() }
     }
 
     /// Returns when the process managers have handled everything up to `position`, and the projections show it and
@@ -51,12 +61,47 @@ impl Readers {
         tokio::time::timeout(WAIT_MAX, self.chain(position)).await.map_err(|_| NotYet { position })
     }
 
+    /// Returns when the process managers have handled everything up to `position`, for an answer that shows nothing of a
+    /// projection: whoever reads one [later](Self::shown) waits for it. Answers the position that they owe. The same as
+    /// [`passed`](Self::passed) where other servers show the projections, too.
+    ///
+    /// # Errors
+    /// [`NotYet`] after five seconds.
+    pub async fn handled_through(&self, position: u64) -> Result<u64, NotYet> {
+        if !self.alone {
+            return self.passed(position).await;
+        }
+        let handled = async {
+            let position = self.caused(position).await;
+            self.owed.fetch_max(position, Ordering::SeqCst);
+            // Under a load that projections cannot follow, answers wait for them in the end.
+            self.projections.wait(position.saturating_sub(BEHIND_MAX)).await;
+            position
+        };
+        self.owed.fetch_max(position, Ordering::SeqCst);
+        tokio::time::timeout(WAIT_MAX, handled).await.map_err(|_| NotYet { position })
+    }
+
+    /// Returns when the projections show everything that was answered before: for whoever is about to read one.
+    ///
+    /// # Errors
+    /// [`NotYet`] after five seconds.
+    pub async fn shown(&self) -> Result<(), NotYet> {
+        self.projected(self.owed.load(Ordering::SeqCst)).await
+    }
+
     /// Returns when the projections have reached `position`.
     ///
     /// # Errors
     /// [`NotYet`] after five seconds.
     pub async fn projected(&self, position: u64) -> Result<(), NotYet> {
-        // Nobody is hurried: the position may be any number that a client thought of.
+        if self.position() >= position {
+            return Ok(());
+        }
+        // A number that a client thought of, and that the log may not have, hurries nobody.
+        if position <= self.handled().through {
+            self.hurry(position);
+        }
         let waited = tokio::time::timeout(WAIT_MAX, self.projections.wait(position)).await;
         waited.map_err(|_| NotYet { position })
     }
@@ -71,7 +116,15 @@ impl Readers {
         self.projections.now()
     }
 
-    async fn chain(&self, mut position: u64) -> u64 {
+    async fn chain(&self, position: u64) -> u64 {
+        let position = self.caused(position).await;
+        self.hurry(position);
+        self.projections.wait(position).await;
+        position
+    }
+
+    /// Waits for the process managers, and answers the position of the last event that came of those up to `position`.
+    async fn caused(&self, mut position: u64) -> u64 {
         self.processes.wait(position).await;
         position = position.max(self.handled().caused_by_requests(position));
         for _ in 0..CHAIN_MAX {
@@ -82,8 +135,6 @@ impl Readers {
             }
             position = caused;
         }
-        self.hurry(position);
-        self.projections.wait(position).await;
         position
     }
 
@@ -96,3 +147,6 @@ impl Readers {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

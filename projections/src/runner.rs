@@ -1,6 +1,7 @@
 //! The one runner: reads the log once and moves all projections along it. While one transaction writes, the next events
 //! are folded.
 
+mod pace;
 mod published;
 mod running;
 mod writing;
@@ -14,6 +15,7 @@ use tokio::sync::watch;
 
 pub use self::published::{ProjectionStatus, Statuses};
 
+use self::pace::Pace;
 use self::published::Published;
 use self::running::{Running, Sorted};
 use self::writing::Writing;
@@ -25,13 +27,8 @@ use crate::read_ahead::ReadAhead;
 use crate::writer::Batch;
 
 const PAUSE_AFTER_FAULT: Duration = Duration::from_millis(250);
-/// How late the checkpoints of projections that have nothing to fold may be written. Servers that do not lead wait for
-/// them; a batch that wrote them all would mostly write those.
-const IDLE_WRITTEN_WITHIN: Duration = Duration::from_millis(20);
-/// How long events gather for one batch while nobody waits for them: it costs nearly the same for a few as for many.
-const GATHERED_WITHIN: Duration = Duration::from_millis(10);
-/// So many events are not let wait for more.
-const WORTH_A_BATCH: u64 = 32;
+/// While one batch is written, so many events are folded at once.
+const FOLDED_BESIDE: u64 = 32;
 /// Rows that may wait in memory for the transaction before theirs.
 const ROWS_WAITING_MAX: usize = 20_000;
 /// The pause of an idle leader only bounds how late a lost leadership is noticed.
@@ -42,6 +39,7 @@ const FOLLOW_INTERVAL: Duration = Duration::from_millis(10);
 /// Moves all projections along the log, one transaction a batch.
 pub struct Runner {
     log: Arc<dyn Log>,
+    pace: Pace,
     tables: Tables,
     running: Vec<Running>,
     writing: Writing,
@@ -56,6 +54,7 @@ impl Runner {
     /// A runner over existing tables.
     pub fn new(log: Arc<dyn Log>, models: &ReadModels, projectors: Vec<Box<dyn AnyProjector>>) -> Self {
         Self {
+            pace: if log.of_one_server() { Pace::ALONE } else { Pace::AMONG_OTHERS },
             log,
             tables: models.tables(),
             running: projectors.into_iter().map(Running::new).collect(),
@@ -149,7 +148,7 @@ impl Runner {
         let is_new = self.log.grown(self.reached()).now_or_never().is_some();
         let read = if is_new { self.read_and_fold().await? } else { 0 };
         if self.is_unwritten() && (self.writing.is_over() || self.rows_waiting() >= ROWS_WAITING_MAX) {
-            self.write(self.settled.elapsed() >= IDLE_WRITTEN_WITHIN).await?;
+            self.write(self.settled.elapsed() >= self.pace.idle_written_within).await?;
             if read < PAGE_EVENTS_MAX {
                 self.gather().await;
             }
@@ -174,11 +173,11 @@ impl Runner {
         if !self.writing.is_over() {
             return tokio::select! {
                 outcome = self.writing.over() => outcome,
-                () = log.grown(reached.saturating_add(WORTH_A_BATCH)) => Ok(()),
+                () = log.grown(reached.saturating_add(FOLDED_BESIDE)) => Ok(()),
             };
         }
         self.published.go_on();
-        let pause = if self.running.iter().any(Running::is_late) { IDLE_WRITTEN_WITHIN } else { IDLE };
+        let pause = if self.running.iter().any(Running::is_late) { self.pace.idle_written_within } else { IDLE };
         match tokio::time::timeout(pause, log.grown(reached)).await {
             Ok(()) => Ok(()),
             Err(_) => self.write(true).await,
@@ -190,8 +189,8 @@ impl Runner {
         let (mut wanted, reached) = (self.wanted.subscribe(), self.reached());
         tokio::select! {
             _ = wanted.wait_for(|wanted| *wanted > reached) => {}
-            () = self.log.grown(reached.saturating_add(WORTH_A_BATCH)) => {}
-            () = tokio::time::sleep(GATHERED_WITHIN) => {}
+            () = self.log.grown(reached.saturating_add(self.pace.worth_a_batch)) => {}
+            () = tokio::time::sleep(self.pace.gathered_within) => {}
         }
     }
 

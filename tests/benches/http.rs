@@ -1,4 +1,5 @@
-//! `POST /api/recharge/redeem` of a signed-in user: two commands, three read models, and the answer waits for them.
+//! `POST /api/recharge/redeem` of a signed-in user: two commands and the rows of four read models, which answers
+//! do not wait for, but whoever reads them does.
 
 pub(crate) mod connection;
 mod in_process;

@@ -36,8 +36,9 @@ use crate::request::RequestContext;
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const CODE_CHARS: usize = 12;
 const BATCH_MAX: u32 = 1_000;
-/// Events of balances after a redemption that are looked through for its credit.
-const BALANCE_EVENTS_LOOKED_AT_MAX: usize = 256;
+/// Events of balances after a redemption that are looked through for its credit: so many times so many.
+const BALANCE_EVENTS_PER_PAGE: usize = 32;
+const PAGES_LOOKED_AT_MAX: usize = 8;
 /// Codes issued at the same time: they share the flushes of the log.
 const AT_ONCE: usize = 128;
 
@@ -93,7 +94,7 @@ async fn create_codes(
     }
     let issuing = (0..batch_size).map(|n| issue(&app, &caller, &body, n));
     let codes: Vec<NewCodeOut> = stream::iter(issuing).buffered(AT_ONCE).try_collect().await?;
-    app.settled(&caller.request).await;
+    app.handled(&caller.request).await;
     let total_amount = Amount(codes.iter().map(|code| code.amount.0).sum());
     Ok(envelope::ok(CodesOut { total_generated: codes.len(), total_amount, codes }))
 }
@@ -168,7 +169,8 @@ async fn deactivate_code(
     Admin(caller): Admin,
     Path(id): Path<Uuid>,
 ) -> Result<Envelope<CodeOut>, ApiError> {
-    let find = || recharge_codes::find(&app.models.read, caller.user.tenant, id);
+    let find =
+        async || recharge_codes::find(app.models.read().await?, caller.user.tenant, id).await.map_err(ApiError::from);
     let code = find().await?.ok_or_else(ApiError::not_found)?;
     let command = RechargeCodeCommand::Deactivate { by: caller.user.id };
     app.change::<RechargeCode>(&caller.request, &code.id, command).await?;
@@ -210,7 +212,8 @@ async fn use_code(
 
 async fn redeem(app: &Server, caller: &Caller, code: &str) -> Result<RedeemOut, ApiError> {
     let command = RechargeCodeCommand::Redeem { redemption_id: app.clock().new_id(), by: caller.user.id };
-    let receipt = app.execute::<RechargeCode>(&caller.request, &stream_of(app, code), command).await?;
+    let receipt = app.execute_one_of_many::<RechargeCode>(&caller.request, &stream_of(app, code), command).await?;
+    app.handled(&caller.request).await;
     let Some(RechargeCodeEvent::Redeemed { amount, redemption_id, .. }) = receipt.events.first() else {
         return Err(ApiError::internal(&"a redemption without its event"));
     };
@@ -223,19 +226,26 @@ async fn redeem(app: &Server, caller: &Caller, code: &str) -> Result<RedeemOut, 
 }
 
 /// What the credit for a redemption led to. It stands shortly after the redemption in the log, whose newest events are
-/// in memory; the list of balances knows it as well, but has to be read.
+/// in memory; the list of balances knows it as well, but has to be waited for and read.
 async fn balance_after(app: &Server, caller: &Caller, redeemed_at: u64, redemption: Uuid) -> Result<Decimal, ApiError> {
     let user = caller.user.id.to_string();
-    let page = app.log().read_all(redeemed_at, &["balance"], BALANCE_EVENTS_LOOKED_AT_MAX).await?;
-    for event in page.events.iter().filter(|event| *event.aggregate_id == *user) {
-        let entry = event.decode::<Balance>().ok().flatten();
-        if let Some(BalanceEvent::Credited { balance_after, redemption_id, .. }) = entry
-            && redemption_id == redemption
-        {
-            return Ok(balance_after);
+    let mut after = redeemed_at;
+    for _ in 0..PAGES_LOOKED_AT_MAX {
+        let page = app.log().read_all(after, &["balance"], BALANCE_EVENTS_PER_PAGE).await?;
+        for event in page.events.iter().filter(|event| *event.aggregate_id == *user) {
+            let entry = event.decode::<Balance>().ok().flatten();
+            if let Some(BalanceEvent::Credited { balance_after, redemption_id, .. }) = entry
+                && redemption_id == redemption
+            {
+                return Ok(balance_after);
+            }
         }
+        if page.through == after {
+            break;
+        }
+        after = page.through;
     }
-    Ok(balances::of(&app.models.read, caller.user.tenant, caller.user.id).await?)
+    Ok(balances::of(app.models.read().await?, caller.user.tenant, caller.user.id).await?)
 }
 
 #[derive(Deserialize)]

@@ -63,7 +63,7 @@ async fn rebuild_projection(
 }
 
 async fn rebuilt(server: &Arc<Server>, name: &str) -> Result<RebuildOut, ApiError> {
-    let rebuilt = rebuild(server.log(), &server.models, projections_named(Some(name))?, &()).await?;
+    let rebuilt = rebuild(server.log(), server.models.as_they_are(), projections_named(Some(name))?, &()).await?;
     let rebuilt = rebuilt.into_iter().next().ok_or_else(ApiError::not_found)?;
     tracing::info!(projection = name, position = rebuilt.position, "a read model was rebuilt");
     Ok(RebuildOut {
@@ -80,7 +80,7 @@ async fn rebuilt(server: &Arc<Server>, name: &str) -> Result<RebuildOut, ApiErro
 
 async fn compared(server: &Arc<Server>, name: &str) -> Result<RebuildOut, ApiError> {
     let projectors = projections_named(Some(name))?;
-    let compared = verify(server.log(), &server.models, projectors, DIFFERENCES_MAX, &()).await?;
+    let compared = verify(server.log(), server.models.as_they_are(), projectors, DIFFERENCES_MAX, &()).await?;
     let compared = compared.projections.into_iter().next().ok_or_else(ApiError::not_found)?;
     Ok(RebuildOut {
         projection: compared.projection,

@@ -79,7 +79,7 @@ impl TokenUsage {
     pub async fn keep_writing(server: Arc<Server>) {
         loop {
             tokio::time::sleep(INTERVAL).await;
-            server.token_usage.write_down(&server.models).await;
+            server.token_usage.write_down(server.models.as_they_are()).await;
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 
 use super::AMOUNT;
 use super::connection::{self, Connection};
-use crate::measure::{Load, runtime};
+use crate::measure::{Load, rate, runtime};
 use crate::stores;
 
 const BATCH: usize = 1_000;
@@ -34,7 +34,12 @@ pub(super) fn redemptions(engine: Engine, clients: usize, requests: usize) -> Lo
         .zip(codes.chunks(each))
         .map(|(user, codes)| codes.iter().map(|code| redemption(user.token().unwrap(), code)).collect())
         .collect();
+    let begun = Instant::now();
     let (load, bodies) = driven(program.address(), &requests);
+    // Lists may be behind these answers; what they owe is not given away.
+    let records = preparing.block_on(users[0].get("/api/recharge/records")).expect(200);
+    let load = Load { per_second: rate(each * clients, begun.elapsed()), ..load };
+    assert_eq!(records.at("/total"), each, "{records:?}");
     for body in bodies {
         let answer: Value = serde_json::from_slice(&body).unwrap();
         let balance = answer["data"]["new_balance"].as_f64().unwrap();

@@ -1,11 +1,16 @@
 //! Recharge codes: issued by administrators, redeemed by users.
 
+use std::pin::pin;
+use std::time::Duration;
+
 use api::surface::Surface;
 use domain::identity::role::Role;
 use domain::metadata::TenantId;
+use futures::poll;
 use serde_json::{Value, json};
 use tests::engine::Engine;
-use tests::server::{Client, TestServer};
+use tests::server::{Client, TestServer, WAIT_MAX};
+use tokio::time::timeout;
 
 async fn issue(admin: &Client, body: Value) -> Vec<String> {
     let answer = admin.post("/api/recharge/codes", body).await.expect(200);
@@ -54,6 +59,32 @@ async fn the_balance_is_in_the_answer_and_adds_up() {
         let answer = user.post("/api/recharge/redeem", json!({ "code": code })).await.expect(200);
         assert_eq!(answer.at("/data/new_balance"), balance);
     }
+}
+
+#[tokio::test]
+async fn a_redemption_waits_for_no_list_and_lists_wait_for_it() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let app = server.app();
+    let (admin, user) = (server.admin(Surface::Owl), server.user(Surface::Owl));
+    let code = issue(&admin, json!({ "amount": 10 })).await.remove(0);
+    assert_eq!(admin.get("/api/recharge/codes").await.expect(200).at("/total"), 1);
+
+    let lists = rusqlite::Connection::open(server.data_dir().join("read.db")).unwrap();
+    lists.busy_timeout(WAIT_MAX).unwrap();
+    lists.execute_batch("BEGIN IMMEDIATE").unwrap();
+    // An answer that waited for lists would come after five seconds, and without them.
+    let redeeming = user.post("/api/recharge/redeem", json!({ "code": code }));
+    let redeemed = timeout(Duration::from_secs(4), redeeming).await.unwrap().expect(200);
+    assert_eq!(redeemed.at("/data/new_balance"), 10.0);
+    let position: u64 = redeemed.header("corelog-position").parse().unwrap();
+    assert!(app.readers.position() < position, "the answer is older than the lists");
+
+    let mut reading = pin!(app.models.read());
+    assert!(poll!(reading.as_mut()).is_pending(), "nobody reads what is behind");
+    lists.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(user.get("/api/recharge/records").await.expect(200).at("/total"), 1);
+    reading.await.unwrap();
+    assert!(app.readers.position() >= position);
 }
 
 #[tokio::test]

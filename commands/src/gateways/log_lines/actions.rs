@@ -72,8 +72,9 @@ impl UserActions {
         loop {
             let leads = *leading.borrow();
             match self.step(leads).await {
-                Ok(true) => self.pace().await,
-                Ok(false) => {
+                Ok(Found::More) => {}
+                Ok(Found::Some) => self.pace().await,
+                Ok(Found::Nothing) => {
                     let through = *self.through.borrow();
                     let _ = tokio::time::timeout(IDLE, self.log.grown(through)).await;
                 }
@@ -91,24 +92,33 @@ impl UserActions {
         let _ = tokio::time::timeout(PACE, self.wanted.wait_for(|wanted| *wanted > through)).await;
     }
 
-    /// Keeps the next page of events. False at the end of the log.
-    async fn step(&self, leading: bool) -> Result<bool, LinesFault> {
+    /// Keeps the next page of events.
+    async fn step(&self, leading: bool) -> Result<Found, LinesFault> {
         let from = self.lines.reached(READER).await?;
         self.through.send_replace(from);
         if !leading {
             tokio::time::sleep(FOLLOW_INTERVAL).await;
-            return Ok(true);
+            return Ok(Found::Some);
         }
         let page =
             self.log.read_all(from, &[], EVENTS_PER_PAGE).await.map_err(|error| LinesFault(error.to_string()))?;
         if page.through == from {
-            return Ok(false);
+            return Ok(Found::Nothing);
         }
         let lines = page.events.iter().filter_map(action).collect();
         self.lines.append(lines, Some(Reached { reader: READER, from, position: page.through })).await?;
         self.through.send_replace(page.through);
-        Ok(true)
+        Ok(if page.events.len() < EVENTS_PER_PAGE { Found::Some } else { Found::More })
     }
+}
+
+/// What a step found in the log.
+enum Found {
+    /// A whole page: there may be more, and it would be late if it waited.
+    More,
+    Some,
+    /// The end of the log.
+    Nothing,
 }
 
 /// The line of an event that a person caused; what the server did by itself is no action of a user.
