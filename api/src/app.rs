@@ -146,12 +146,12 @@ impl Server {
         Ok(receipt)
     }
 
-    /// Carries out a command without waiting for the read models: for one of many in a request. Close with
-    /// [`settled`](Self::settled).
+    /// Carries out a command and waits for nobody. Before the answer comes [`settled`](Self::settled) or, when it shows
+    /// nothing of a read model, [`handled`](Self::handled).
     ///
     /// # Errors
     /// What the command was refused for, or that the log does not answer.
-    pub async fn execute_one_of_many<A: Decider>(
+    pub async fn execute_unsettled<A: Decider>(
         &self,
         request: &RequestContext,
         id: &str,

@@ -37,7 +37,7 @@ impl Lists {
     /// When the log or the read models do not answer.
     pub async fn of(&self, projections: &'static [&'static str]) -> Result<DatabaseConnection, ApiError> {
         match self.moment {
-            None => Ok(self.app.models.read().await?.clone()),
+            None => Ok(self.app.models.read().await.clone()),
             Some(moment) => {
                 let position = moment.position(self.app.log().as_ref()).await?;
                 self.app.past.at(self.app.log(), projections, position).await

@@ -152,7 +152,7 @@ async fn assembled(config: Config, clock: Clock, storage: &Storage) -> Result<(A
     let alone = storage.log.of_one_server();
     let readers = Readers::new(projections.position(), projections.wanted(), processes.handled(), alone);
     let app = Arc::new(Server {
-        models: CurrentModels::new(storage.models.clone(), readers.clone()),
+        models: CurrentModels::new(storage.models.clone(), readers.clone(), projections.paused()),
         readers,
         statuses: projections.statuses(),
         paused: projections.paused(),

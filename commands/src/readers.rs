@@ -102,6 +102,18 @@ impl Readers {
         if position <= self.handled().through {
             self.hurry(position);
         }
+        self.wait(position).await
+    }
+
+    /// Returns when the projections have gone beyond `position`, whenever that is: for whoever waits for anything new.
+    ///
+    /// # Errors
+    /// [`NotYet`] after five seconds.
+    pub async fn beyond(&self, position: u64) -> Result<(), NotYet> {
+        self.wait(position.saturating_add(1)).await
+    }
+
+    async fn wait(&self, position: u64) -> Result<(), NotYet> {
         let waited = tokio::time::timeout(WAIT_MAX, self.projections.wait(position)).await;
         waited.map_err(|_| NotYet { position })
     }

@@ -36,7 +36,9 @@ async fn caught_up(server: &TestServer) {
     admin.get("/platform/v1/projections").await.expect(200);
 }
 
+/// All read models as they are when they have caught up.
 async fn verified(server: &TestServer) -> Verification {
+    caught_up(server).await;
     replay::verify::verify(&server.log, &server.models, projections_named(None).unwrap(), 10, &()).await.unwrap()
 }
 
@@ -48,5 +50,6 @@ fn of<'a>(verification: &'a Verification, projection: &str) -> &'a Verified {
 /// Changes the live tables behind the back of everybody.
 async fn tamper(server: &TestServer, sql: &str) {
     use sea_orm::ConnectionTrait;
+    caught_up(server).await;
     server.models.write.execute_unprepared(sql).await.unwrap();
 }

@@ -31,7 +31,7 @@ pub struct FirstOwner {
 pub(crate) async fn make_owner(server: &Server) -> Result<Option<FirstOwner>, ApiError> {
     let owners = UserFilter { roles: vec![Role::Owner], ..UserFilter::default() };
     let paging = Paging::new(None, Some(1), 1, 1);
-    if users::list(server.models.read().await?, TenantId::DEFAULT, &owners, paging).await?.total > 0 {
+    if users::list(server.models.read().await, TenantId::DEFAULT, &owners, paging).await?.total > 0 {
         return Ok(None);
     }
     let email = server.config.admin_email.clone();

@@ -134,13 +134,12 @@ impl OpenSessions {
 
 async fn look_up(server: &Server, id: Uuid) -> Result<Option<Open>, ApiError> {
     let Some(session) =
-        sessions::find(server.models.read().await?, id).await?.filter(|session| session.closed_at.is_none())
+        sessions::find(server.models.read().await, id).await?.filter(|session| session.closed_at.is_none())
     else {
         return Ok(None);
     };
     let Ok(user) = session.user_id.parse().map(UserId) else { return Ok(None) };
-    let Some(user) = users::find_anywhere(server.models.read().await?, user).await?.filter(|user| user.is_active)
-    else {
+    let Some(user) = users::find_anywhere(server.models.read().await, user).await?.filter(|user| user.is_active) else {
         return Ok(None);
     };
     let user = AuthUser {

@@ -68,7 +68,7 @@ pub(crate) async fn sign_in(
         // Whoever there is: the user would refuse it as well, and tell by that that there is one.
         return Err(CommandError::Refused(UserError::DeviceInfoTooLong).into());
     }
-    let Some(user) = users::find_by_login(server.models.read().await?, &credentials.login).await? else {
+    let Some(user) = users::find_by_login(server.models.read().await, &credentials.login).await? else {
         passwords::matches(credentials.password, None).await?;
         return Err(unknown(server, &credentials.login));
     };
@@ -108,7 +108,7 @@ pub(crate) async fn refresh(
 ) -> Result<Entrance, ApiError> {
     let claims = server.tokens.read(token, TokenKind::Refresh, request.surface, server.clock().now());
     let claims = claims.ok_or_else(invalid_refresh)?;
-    let user = users::find_anywhere(server.models.read().await?, claims.sub).await?.ok_or_else(invalid_refresh)?;
+    let user = users::find_anywhere(server.models.read().await, claims.sub).await?.ok_or_else(invalid_refresh)?;
     let request = request.signed_in(claims.sub, user.tenant_id()?);
     let opening = Opening::of(server, claims.sid, lives);
     let next = opening.refresh.ok_or_else(invalid_refresh)?;
@@ -210,7 +210,7 @@ fn unknown(server: &Server, login: &str) -> ApiError {
 }
 
 async fn enter(server: &Server, request: &RequestContext, id: UserId, opening: &Opening) -> Result<Entrance, ApiError> {
-    let user = users::find_anywhere(server.models.read().await?, id).await?;
+    let user = users::find_anywhere(server.models.read().await, id).await?;
     let user = user.ok_or_else(|| ApiError::internal(&"a session of a user that no list knows"))?;
     let now = server.clock().now();
     let grant = |kind, token, expires_at| {

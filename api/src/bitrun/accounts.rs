@@ -117,7 +117,7 @@ async fn show_account(
     caller: Caller,
     Path(id): Path<Uuid>,
 ) -> Result<Json<AccountOut>, ApiError> {
-    Ok(Json(find(app.models.read().await?, &caller.user, id).await?.into()))
+    Ok(Json(find(app.models.read().await, &caller.user, id).await?.into()))
 }
 
 #[derive(Serialize, ToSchema)]
@@ -151,7 +151,7 @@ async fn show_balance(
     caller: Caller,
     Path(id): Path<Uuid>,
 ) -> Result<Json<BalanceOut>, ApiError> {
-    let row = find(app.models.read().await?, &caller.user, id).await?;
+    let row = find(app.models.read().await, &caller.user, id).await?;
     if let Some(reason) = row.connection_error {
         return Err(ApiError::new(ErrorKind::IllegalState, "exchange_account.not_connected", reason));
     }

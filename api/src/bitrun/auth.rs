@@ -61,7 +61,7 @@ async fn register_user(
 ) -> Result<Json<UserOut>, ApiError> {
     let registration = Registration::public(body.email, None, Some(body.name), body.password);
     let id = register(&app, &request, &registration, Policy::Bitrun).await.map_err(in_its_words)?;
-    let user = users::find(app.models.read().await?, request.tenant, id).await?;
+    let user = users::find(app.models.read().await, request.tenant, id).await?;
     Ok(Json(user.ok_or_else(|| ApiError::internal(&"a registered user that no list knows"))?.into()))
 }
 
@@ -135,7 +135,7 @@ async fn logout(State(app): State<App>, SignedIn(caller): SignedIn) -> Result<Js
 #[utoipa::path(get, path = "/api/v1/auth/me", operation_id = "get_current_user",
     responses((status = 200, body = UserOut)))]
 async fn get_current_user(State(app): State<App>, SignedIn(caller): SignedIn) -> Result<Json<UserOut>, ApiError> {
-    let user = users::find(app.models.read().await?, caller.user.tenant, caller.user.id).await?;
+    let user = users::find(app.models.read().await, caller.user.tenant, caller.user.id).await?;
     Ok(Json(user.ok_or_else(ApiError::not_found)?.into()))
 }
 

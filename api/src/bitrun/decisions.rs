@@ -146,7 +146,7 @@ async fn show_decision(
     caller: Caller,
     Path(id): Path<Uuid>,
 ) -> Result<Json<DecisionOut>, ApiError> {
-    let row = decisions::find(app.models.read().await?, caller.user.tenant, caller.user.id, id).await?;
+    let row = decisions::find(app.models.read().await, caller.user.tenant, caller.user.id, id).await?;
     let missing = || ApiError::new(ErrorKind::NotFound, "decision.not_found", "Decision not found");
     Ok(Json(row.ok_or_else(missing)?.try_into()?))
 }

@@ -76,7 +76,7 @@ async fn create_quant_strategy(
     Body(body): Body<CreateBody>,
 ) -> Result<(StatusCode, Json<StrategyOut>), ApiError> {
     if let Some(account) = body.account_id {
-        accounts::find(app.models.read().await?, &caller.user, account).await?;
+        accounts::find(app.models.read().await, &caller.user, account).await?;
     }
     let id = caller.request.id_for("quant_strategy").to_string();
     let command = body.command(&caller.user)?;
@@ -192,7 +192,7 @@ async fn connection_error(
     row: &quant_strategies::Model,
 ) -> Result<Option<String>, ApiError> {
     let Some(account) = row.account_id.as_deref().and_then(|id| id.parse().ok()) else { return Ok(None) };
-    match accounts::find(app.models.read().await?, user, account).await {
+    match accounts::find(app.models.read().await, user, account).await {
         Ok(account) => Ok(account.connection_error),
         Err(error) if error.kind == ErrorKind::NotFound => Ok(Some(error.message)),
         Err(error) => Err(error),
@@ -201,7 +201,7 @@ async fn connection_error(
 
 /// The strategy `id` of `user`.
 pub(super) async fn find(app: &Server, user: &AuthUser, id: Uuid) -> Result<quant_strategies::Model, ApiError> {
-    quant_strategies::find(app.models.read().await?, user.tenant, user.id, id).await?.ok_or_else(not_found)
+    quant_strategies::find(app.models.read().await, user.tenant, user.id, id).await?.ok_or_else(not_found)
 }
 
 pub(super) fn not_found() -> ApiError {

@@ -53,7 +53,7 @@ async fn trigger_worker(
     let Some(QuantStrategyEvent::CycleStarted { decision_id, .. }) = receipt.events.first() else {
         return Err(ApiError::internal(&"a cycle without its event"));
     };
-    let row = decisions::find(app.models.read().await?, caller.user.tenant, caller.user.id, *decision_id).await?;
+    let row = decisions::find(app.models.read().await, caller.user.tenant, caller.user.id, *decision_id).await?;
     Ok(Json(TriggerOut::of(*decision_id, row.as_ref())?))
 }
 
@@ -80,7 +80,7 @@ async fn look(
     let began = app.clock().now();
     let (timeframe, candles) = market(app, strategy, began).await?;
     let account = match strategy.account_id.as_deref().and_then(|id| id.parse().ok()) {
-        Some(id) => accounts::snapshot(app, &accounts::find(app.models.read().await?, user, id).await?, began).await?,
+        Some(id) => accounts::snapshot(app, &accounts::find(app.models.read().await, user, id).await?, began).await?,
         None => AccountSnapshot::default(),
     };
     let took = (app.clock().now() - began).num_milliseconds();

@@ -69,7 +69,7 @@ async fn create_deal(
 }
 
 async fn customer_exists(app: &Server, tenant: TenantId, id: i64) -> Result<(), ApiError> {
-    match customers::find(app.models.read().await?, tenant, id).await? {
+    match customers::find(app.models.read().await, tenant, id).await? {
         Some(_) => Ok(()),
         None => Err(ApiError::new(ErrorKind::NotFound, "customer.not_found", format!("there is no customer {id}"))),
     }
@@ -109,7 +109,7 @@ async fn change_deal(
 
 /// A deal stays with its customer.
 async fn belongs_to(app: &Server, tenant: TenantId, id: i64, customer_id: i64) -> Result<(), ApiError> {
-    match deals::find(app.models.read().await?, tenant, id).await? {
+    match deals::find(app.models.read().await, tenant, id).await? {
         Some(deal) if deal.customer_id != customer_id => {
             let message = format!("the deal belongs to customer {}, which does not change", deal.customer_id);
             Err(ApiError::field("customer_id", message))

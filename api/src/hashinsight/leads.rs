@@ -120,7 +120,7 @@ async fn change_lead(
 
 /// A status is not changed in passing: that has rules of its own.
 async fn is_present_status(app: &Server, tenant: TenantId, id: i64, status: &str) -> Result<(), ApiError> {
-    match leads::find(app.models.read().await?, tenant, id).await? {
+    match leads::find(app.models.read().await, tenant, id).await? {
         Some(lead) if lead.status != status => {
             let present = lead.status;
             let message = format!("the lead is {present}; POST /crm/api/lead/{id}/status changes that");
@@ -159,7 +159,7 @@ async fn change_lead_status(
     let to = lead_status(&body.status)?;
     let change = LeadCommand::ChangeStatus { to, lost_reason: text(body.lost_reason) };
     app.change::<Lead>(&caller.request, &lead_id.to_string(), change).await?;
-    let (db, tenant) = (app.models.read().await?, caller.user.tenant);
+    let (db, tenant) = (app.models.read().await, caller.user.tenant);
     let (customer, deal) = match to {
         LeadStatus::Won => (customers::of_lead(db, tenant, lead_id).await?, deals::of_lead(db, tenant, lead_id).await?),
         LeadStatus::New

@@ -140,7 +140,7 @@ fn command_id(app: &Server, caller: &Caller) -> Uuid {
 }
 
 async fn facts(app: &Server, tenant: TenantId, miner_id: i64, order: &MinerOrder) -> Result<MinerFacts, ApiError> {
-    let row = miners::find(app.models.read().await?, tenant, miner_id).await?.ok_or_else(ApiError::not_found)?;
+    let row = miners::find(app.models.read().await, tenant, miner_id).await?.ok_or_else(ApiError::not_found)?;
     Ok(MinerFacts {
         miner_id,
         address: row.ip_address.as_deref().and_then(|address| address.parse().ok()),

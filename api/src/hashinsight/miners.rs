@@ -151,7 +151,7 @@ async fn create_miner(
 /// The serial number of a miner that can be registered.
 async fn registrable(app: &Server, caller: &Caller, registration: &Registration) -> Result<Name, ApiError> {
     registration.check().map_err(CommandError::Refused)?;
-    let (db, tenant) = (app.models.read().await?, caller.user.tenant);
+    let (db, tenant) = (app.models.read().await, caller.user.tenant);
     if sites::find(db, tenant, registration.site_id).await?.is_none() {
         return Err(ApiError::field("site_id", "there is no such site"));
     }
@@ -183,7 +183,7 @@ impl From<CreateMinerBody> for Registration {
 /// # Errors
 /// That there is none, or that the read models do not answer.
 pub(super) async fn known_miner(app: &Server, tenant: TenantId, id: i64) -> Result<MinerOut, ApiError> {
-    let db = app.models.read().await?;
+    let db = app.models.read().await;
     let row = miners::find(db, tenant, id).await?.ok_or_else(ApiError::not_found)?;
     let names = site_names(db, tenant, [row.site_id]).await?;
     Ok(shown(row, &names))

@@ -189,7 +189,7 @@ pub(super) async fn known_site(
     tenant: domain::metadata::TenantId,
     id: i64,
 ) -> Result<sites::Model, ApiError> {
-    sites::find(app.models.read().await?, tenant, id).await?.ok_or_else(ApiError::not_found)
+    sites::find(app.models.read().await, tenant, id).await?.ok_or_else(ApiError::not_found)
 }
 
 fn site_status(word: &str) -> Result<SiteStatus, ApiError> {

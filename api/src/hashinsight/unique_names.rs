@@ -81,7 +81,7 @@ async fn free(app: &Server, stream: &str, holder: i64, context: CommandContext) 
 }
 
 async fn exists(app: &Server, tenant: TenantId, of: NameOf, id: i64) -> Result<bool, ApiError> {
-    let db = app.models.read().await?;
+    let db = app.models.read().await;
     Ok(match of {
         NameOf::Site => sites::find(db, tenant, id).await?.is_some(),
         NameOf::Miner => miners::find(db, tenant, id).await?.is_some(),

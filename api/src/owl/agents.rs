@@ -64,7 +64,7 @@ impl FromRequestParts<App> for Agent {
         if !shown.is_of(&app.secrets, &token_hash) {
             return Err(token::refused());
         }
-        let tenant = gpu_servers::tenant_of(app.models.read().await?, shown.server_id).await?;
+        let tenant = gpu_servers::tenant_of(app.models.read().await, shown.server_id).await?;
         // The token is good. The list is being built anew, or this server is behind: an agent that heard of a bad token
         // would give up for good.
         let tenant = tenant.ok_or_else(|| ApiError::unavailable(&"the list of GPU servers is not complete yet"))?;

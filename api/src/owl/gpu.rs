@@ -91,7 +91,7 @@ async fn register_server(
     responses((status = 200, body = Envelope<Vec<ServerOut>>)))]
 async fn list_servers(State(app): State<App>, caller: Caller) -> Result<Envelope<Vec<ServerOut>>, ApiError> {
     let mut servers = Vec::new();
-    for row in gpu_servers::list(app.models.read().await?, caller.user.tenant).await? {
+    for row in gpu_servers::list(app.models.read().await, caller.user.tenant).await? {
         servers.push(shown(&app, row).await?);
     }
     Ok(envelope::ok(servers))
@@ -185,20 +185,20 @@ async fn get_server_status(
     Path(id): Path<Uuid>,
 ) -> Result<Envelope<StatusOut>, ApiError> {
     let row = found(&app, &caller, id).await?;
-    let running = tasks::running_on(app.models.read().await?, id).await?;
+    let running = tasks::running_on(app.models.read().await, id).await?;
     let live = out::live(&app.heartbeats, &row);
     Ok(envelope::ok(StatusOut::of(&row, live, &running, app.clock().now())))
 }
 
 async fn found(app: &Server, caller: &Caller, id: Uuid) -> Result<gpu_servers::Model, ApiError> {
-    let row = gpu_servers::find(app.models.read().await?, caller.user.tenant, id).await?;
+    let row = gpu_servers::find(app.models.read().await, caller.user.tenant, id).await?;
     row.ok_or_else(ApiError::not_found)
 }
 
 /// The row with its figures.
 async fn shown(app: &Server, row: gpu_servers::Model) -> Result<ServerOut, ApiError> {
     let running = match row.id.parse() {
-        Ok(id) => tasks::running_on(app.models.read().await?, id).await?.len(),
+        Ok(id) => tasks::running_on(app.models.read().await, id).await?.len(),
         Err(_) => 0,
     };
     let heard = out::last_heard(&app.heartbeats, &row);

@@ -48,7 +48,7 @@ impl From<Figures> for BalanceOut {
 #[utoipa::path(get, path = "/api/recharge/balance", operation_id = "get_balance",
     responses((status = 200, body = Envelope<BalanceOut>)))]
 async fn get_balance(State(app): State<App>, caller: Caller) -> Result<Envelope<BalanceOut>, ApiError> {
-    let figures = balances::figures(app.models.read().await?, caller.user.tenant, caller.user.id).await?;
+    let figures = balances::figures(app.models.read().await, caller.user.tenant, caller.user.id).await?;
     Ok(envelope::ok(figures.into()))
 }
 

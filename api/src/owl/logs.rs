@@ -177,7 +177,7 @@ async fn list_user_actions(
     let mut page = app.log_lines.page(&filter, paging.offset(), paging.per_page).await?;
     page.total_is_exact &= followed;
     let ids = page.lines.iter().filter_map(|line| line.line.user).collect::<Vec<_>>();
-    let names = users::names(app.models.read().await?, caller.user.tenant, &ids).await?;
+    let names = users::names(app.models.read().await, caller.user.tenant, &ids).await?;
     Ok(shown(page, paging, |line| ActionOut::of(line, &names)))
 }
 

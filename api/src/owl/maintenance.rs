@@ -22,7 +22,7 @@ impl FromRequestParts<App> for WorkGiver {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let caller = Caller::from_request_parts(parts, app).await?;
-        let settings = settings::of(app.models.read().await?, caller.user.tenant).await?;
+        let settings = settings::of(app.models.read().await, caller.user.tenant).await?;
         if settings.maintenance_mode && !caller.user.role.administers() {
             return Err(under_maintenance(&settings.maintenance_notice));
         }

@@ -110,7 +110,7 @@ async fn issue(app: &Server, caller: &Caller, body: &CreateCodesBody, n: u32) ->
         max_uses: body.max_uses.unwrap_or(1),
         issued_by: caller.user.id,
     };
-    let receipt = app.execute_one_of_many::<RechargeCode>(&caller.request, &stream_of(app, &code), command).await?;
+    let receipt = app.execute_unsettled::<RechargeCode>(&caller.request, &stream_of(app, &code), command).await?;
     match receipt.events.first() {
         Some(RechargeCodeEvent::Issued { code_id, amount, expires_at, .. }) => {
             Ok(NewCodeOut { id: code_id.to_string(), code, amount: Amount(*amount), expires_at: *expires_at })
@@ -169,8 +169,7 @@ async fn deactivate_code(
     Admin(caller): Admin,
     Path(id): Path<Uuid>,
 ) -> Result<Envelope<CodeOut>, ApiError> {
-    let find =
-        async || recharge_codes::find(app.models.read().await?, caller.user.tenant, id).await.map_err(ApiError::from);
+    let find = async || recharge_codes::find(app.models.read().await, caller.user.tenant, id).await;
     let code = find().await?.ok_or_else(ApiError::not_found)?;
     let command = RechargeCodeCommand::Deactivate { by: caller.user.id };
     app.change::<RechargeCode>(&caller.request, &code.id, command).await?;
@@ -212,7 +211,7 @@ async fn use_code(
 
 async fn redeem(app: &Server, caller: &Caller, code: &str) -> Result<RedeemOut, ApiError> {
     let command = RechargeCodeCommand::Redeem { redemption_id: app.clock().new_id(), by: caller.user.id };
-    let receipt = app.execute_one_of_many::<RechargeCode>(&caller.request, &stream_of(app, code), command).await?;
+    let receipt = app.execute_unsettled::<RechargeCode>(&caller.request, &stream_of(app, code), command).await?;
     app.handled(&caller.request).await;
     let Some(RechargeCodeEvent::Redeemed { amount, redemption_id, .. }) = receipt.events.first() else {
         return Err(ApiError::internal(&"a redemption without its event"));
@@ -245,7 +244,7 @@ async fn balance_after(app: &Server, caller: &Caller, redeemed_at: u64, redempti
         }
         after = page.through;
     }
-    Ok(balances::of(app.models.read().await?, caller.user.tenant, caller.user.id).await?)
+    Ok(balances::of(app.models.read().await, caller.user.tenant, caller.user.id).await?)
 }
 
 #[derive(Deserialize)]

@@ -73,7 +73,7 @@ async fn get_current_user(
 }
 
 async fn shown(server: &Server, caller: &Caller) -> Result<CurrentUserOut, ApiError> {
-    let (db, tenant, id) = (server.models.read().await?, caller.user.tenant, caller.user.id);
+    let (db, tenant, id) = (server.models.read().await, caller.user.tenant, caller.user.id);
     let user = users::find(db, tenant, id).await?;
     let user = UserOut::of(user.ok_or_else(ApiError::not_found)?)?;
     let balance = balances::of(db, tenant, id).await?;
@@ -138,7 +138,7 @@ async fn get_user_stats(
     State(app): State<App>,
     SignedIn(caller): SignedIn,
 ) -> Result<Envelope<UserStatsOut>, ApiError> {
-    let (db, tenant, id) = (app.models.read().await?, caller.user.tenant, caller.user.id);
+    let (db, tenant, id) = (app.models.read().await, caller.user.tenant, caller.user.id);
     let figures = balances::figures(db, tenant, id).await?;
     let (tasks, last_task_date) = task_counts::history(db, tenant, id).await?;
     Ok(envelope::ok(UserStatsOut {

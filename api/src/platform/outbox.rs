@@ -55,7 +55,7 @@ async fn list_outbox(
     Query(query): Query<OutboxQuery>,
 ) -> Result<Json<Items<MailOut>>, ApiError> {
     let paging = Paging::new(query.page, query.per_page, 20, 100);
-    let page = mails::list(app.models.read().await?, caller.user.tenant, paging).await?;
+    let page = mails::list(app.models.read().await, caller.user.tenant, paging).await?;
     let mut texts = Vec::with_capacity(page.rows.len());
     for row in &page.rows {
         texts.push(text(&app, &caller.user, row).await?);
@@ -79,7 +79,7 @@ async fn text(server: &Server, reader: &AuthUser, row: &mails::Model) -> Result<
         return Ok(None);
     }
     if reader.role != Role::Owner {
-        let addressee = users::find_anywhere(server.models.read().await?, user_id(&row.to_address)).await?;
+        let addressee = users::find_anywhere(server.models.read().await, user_id(&row.to_address)).await?;
         let role = addressee.filter(|user| user.id != reader.id.to_string()).map(|user| user.role()).transpose()?;
         if role.is_some_and(Role::administers) {
             return Ok(None);

@@ -90,6 +90,6 @@ async fn rename_tenant(
 }
 
 async fn shown(server: &Server, tenant: TenantId, id: TenantId) -> Result<TenantOut, ApiError> {
-    let row = tenants::find(server.models.read().await?, tenant, id).await?;
+    let row = tenants::find(server.models.read().await, tenant, id).await?;
     Ok(row.ok_or_else(ApiError::not_found)?.into())
 }

@@ -211,7 +211,7 @@ async fn change_customer(
     Body(CustomerBody { customer_id }): Body<CustomerBody>,
 ) -> Result<Outcome<UserOut>, ApiError> {
     if let Some(customer) = customer_id
-        && customers::find(app.models.read().await?, caller.user.tenant, customer).await?.is_none()
+        && customers::find(app.models.read().await, caller.user.tenant, customer).await?.is_none()
     {
         return Err(ApiError::field("customer_id", "there is no such customer"));
     }
@@ -231,7 +231,7 @@ async fn change(
 }
 
 async fn shown(server: &Server, tenant: TenantId, id: UserId) -> Result<UserOut, ApiError> {
-    let user = users::find(server.models.read().await?, tenant, id).await?;
+    let user = users::find(server.models.read().await, tenant, id).await?;
     Ok(user.ok_or_else(ApiError::not_found)?.try_into()?)
 }
 
@@ -239,7 +239,7 @@ async fn shown(server: &Server, tenant: TenantId, id: UserId) -> Result<UserOut,
 async fn tenant(server: &Server, caller: &Caller, asked: Option<Uuid>) -> Result<TenantId, ApiError> {
     let tenant = asked.map_or(caller.user.tenant, TenantId);
     if tenant == caller.user.tenant
-        || (caller.installs() && tenants::exists(server.models.read().await?, tenant).await?)
+        || (caller.installs() && tenants::exists(server.models.read().await, tenant).await?)
     {
         Ok(tenant)
     } else {

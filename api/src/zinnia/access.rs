@@ -33,7 +33,7 @@ pub enum Need {
 /// # Errors
 /// Not found for whoever may not even look at it; forbidden for whoever may do less than is needed.
 pub async fn device(server: &Server, user: &AuthUser, id: Uuid, need: Need) -> Result<devices::Model, ApiError> {
-    let device = devices::find(server.models.read().await?, user.tenant, id).await?.ok_or_else(ApiError::not_found)?;
+    let device = devices::find(server.models.read().await, user.tenant, id).await?.ok_or_else(ApiError::not_found)?;
     permit(server, user, (id, device.owner()?), need).await?;
     Ok(device)
 }
@@ -59,7 +59,7 @@ async fn permit(server: &Server, user: &AuthUser, (device, owner): (Uuid, UserId
     let may = if owner == user.id || user.role.administers() {
         Need::Own
     } else {
-        let share = device_shares::find(server.models.read().await?, device, user.id).await?;
+        let share = device_shares::find(server.models.read().await, device, user.id).await?;
         granted(share.ok_or_else(ApiError::not_found)?.share_permission()?)
     };
     if may >= need { Ok(()) } else { Err(ApiError::forbidden("The device is shared with less permission")) }

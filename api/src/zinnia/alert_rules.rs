@@ -165,7 +165,7 @@ async fn carry_out(
     command: AlertRulesCommand,
 ) -> Result<RuleOut, ApiError> {
     server.execute::<AlertRules>(&caller.request, &caller.user.id.to_string(), command).await?;
-    let row = rules::find(server.models.read().await?, caller.user.id, rule_id).await?;
+    let row = rules::find(server.models.read().await, caller.user.id, rule_id).await?;
     Ok(row.ok_or_else(ApiError::not_found)?.into())
 }
 

@@ -161,7 +161,7 @@ async fn count_active_alerts(
     Path(device_id): Path<Uuid>,
 ) -> Result<Envelope<CountOut>, ApiError> {
     access::device(&app, &caller.user, device_id, Need::Read).await?;
-    let count = alerts::count_active(app.models.read().await?, device_id).await?;
+    let count = alerts::count_active(app.models.read().await, device_id).await?;
     Ok(envelope::ok(&caller.request, CountOut { device_id, active_count: count, active_alerts: count }))
 }
 
@@ -186,7 +186,7 @@ async fn set_status(
 }
 
 async fn find(server: &Server, caller: &Caller, id: Uuid) -> Result<alerts::Model, ApiError> {
-    alerts::find(server.models.read().await?, caller.user.tenant, id).await?.ok_or_else(ApiError::not_found)
+    alerts::find(server.models.read().await, caller.user.tenant, id).await?.ok_or_else(ApiError::not_found)
 }
 
 fn status(word: &str) -> Result<AlertStatus, ApiError> {

@@ -80,7 +80,7 @@ async fn share_device(
     let command = DeviceCommand::Share { user: user_id, permission };
     app.change::<Device>(&caller.request, &device_id.to_string(), command).await?;
     let share =
-        device_shares::find(app.models.read().await?, device_id, user_id).await?.ok_or_else(ApiError::not_found)?;
+        device_shares::find(app.models.read().await, device_id, user_id).await?.ok_or_else(ApiError::not_found)?;
     Ok(envelope::created(&caller.request, ShareOut::of(share, user)?))
 }
 
@@ -90,7 +90,7 @@ fn permission(name: &str) -> Result<SharePermission, ApiError> {
 
 /// An active user of the caller's tenant.
 async fn find_user(server: &Server, caller: &AuthUser, identifier: &str) -> Result<users::Model, ApiError> {
-    let found = users::find_by_login(server.models.read().await?, identifier.trim()).await?;
+    let found = users::find_by_login(server.models.read().await, identifier.trim()).await?;
     let theirs = found.filter(|user| user.is_active && user.tenant == caller.tenant.to_string());
     theirs.ok_or_else(|| ApiError { code: "user.not_found", ..ApiError::not_found() })
 }
@@ -103,7 +103,7 @@ async fn list_device_shares(
     Path(device_id): Path<Uuid>,
 ) -> Result<Envelope<Vec<ShareOut>>, ApiError> {
     access::device(&app, &caller.user, device_id, Need::Read).await?;
-    let db = app.models.read().await?;
+    let db = app.models.read().await;
     let shares = device_shares::list(db, device_id).await?;
     let with: Vec<String> = shares.iter().map(|share| share.user_id.clone()).collect();
     let users = users::find_all(db, caller.user.tenant, &with).await?;

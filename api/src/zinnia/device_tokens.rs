@@ -159,9 +159,9 @@ async fn list_device_tokens(
     let included =
         Included { revoked: query.include_revoked.unwrap_or(false), expired: query.include_expired.unwrap_or(false) };
     let now = app.clock().now();
-    let rows = device_tokens::list(app.models.read().await?, id, included, now).await?;
+    let rows = device_tokens::list(app.models.read().await, id, included, now).await?;
     app.token_usage.write_down(app.models.as_they_are()).await;
-    let counted = token_uses::of(app.models.read().await?, rows.iter().map(|row| row.id.as_str())).await?;
+    let counted = token_uses::of(app.models.read().await, rows.iter().map(|row| row.id.as_str())).await?;
     let shown = rows.into_iter().map(|row| {
         let counted = counted.iter().find(|counted| counted.token_id == row.id);
         TokenOut::of(row, now).used(counted)

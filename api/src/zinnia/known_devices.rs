@@ -164,7 +164,7 @@ async fn catch_up(kept: &Kept<Lookup, FoundDevice>, log: &dyn Log, seen: u64) ->
 }
 
 async fn look_up(server: &Server, lookup: &Lookup) -> Result<Option<FoundDevice>, ApiError> {
-    let db = server.models.read().await?;
+    let db = server.models.read().await;
     let (row, token) = match lookup {
         Lookup::Key(hash) => (devices::find_by_key(db, hash).await?, None),
         Lookup::Device(id) => (devices::find_anywhere(db, *id).await?, None),

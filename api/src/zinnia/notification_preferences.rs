@@ -86,7 +86,7 @@ impl PreferencesOut {
 #[utoipa::path(get, path = "/api/v1/notifications/preferences", operation_id = "get_notification_preferences",
     responses((status = 200, body = Envelope<PreferencesOut>)))]
 async fn get_preferences(State(app): State<App>, caller: Caller) -> Result<Envelope<PreferencesOut>, ApiError> {
-    let row = preferences::find(app.models.read().await?, caller.user.id).await?;
+    let row = preferences::find(app.models.read().await, caller.user.id).await?;
     Ok(envelope::ok(&caller.request, PreferencesOut::of(row, None)?))
 }
 
@@ -136,7 +136,7 @@ async fn update_preferences(
     set_webhook(&app, user, &body, &mut change)?;
     let command = NotificationPreferencesCommand::Change(change);
     let receipt = app.execute::<NotificationPreferences>(&caller.request, &user.to_string(), command).await?;
-    let row = preferences::find(app.models.read().await?, user).await?;
+    let row = preferences::find(app.models.read().await, user).await?;
     let made = matches!(body.webhook_url, Given::Text(_)) && body.webhook_secret.is_none();
     let address = receipt.state.preferences.webhook_address.as_ref().filter(|_| made);
     let secret = address.map(|address| signing_key(&app, user, address)).transpose()?;
@@ -316,7 +316,7 @@ async fn subscribe_browser(
     let sealed_subscription = BASE64.encode(&sealed);
     let command = NotificationPreferencesCommand::Subscribe { subscription_id, push_service, sealed_subscription };
     app.execute::<NotificationPreferences>(&caller.request, &user.to_string(), command).await?;
-    let rows = push_subscriptions::list(app.models.read().await?, user).await?;
+    let rows = push_subscriptions::list(app.models.read().await, user).await?;
     let row = rows.into_iter().find(|row| row.id == subscription_id.to_string()).ok_or_else(ApiError::not_found)?;
     Ok(envelope::created(&caller.request, row.into()))
 }
@@ -334,7 +334,7 @@ async fn list_subscriptions(
     State(app): State<App>,
     caller: Caller,
 ) -> Result<Envelope<Vec<SubscriptionOut>>, ApiError> {
-    let rows = push_subscriptions::list(app.models.read().await?, caller.user.id).await?;
+    let rows = push_subscriptions::list(app.models.read().await, caller.user.id).await?;
     Ok(envelope::ok(&caller.request, rows.into_iter().map(SubscriptionOut::from).collect()))
 }
 

@@ -30,7 +30,7 @@ async fn get_current_user(State(app): State<App>, SignedIn(caller): SignedIn) ->
 }
 
 async fn shown(server: &Server, caller: &Caller) -> Result<Envelope<UserOut>, ApiError> {
-    let user = users::find(server.models.read().await?, caller.user.tenant, caller.user.id).await?;
+    let user = users::find(server.models.read().await, caller.user.tenant, caller.user.id).await?;
     Ok(envelope::ok(&caller.request, UserOut::own(user.ok_or_else(ApiError::not_found)?)?))
 }
 

@@ -109,7 +109,7 @@ async fn send(
     if server.config.rate_limits == Switch::On {
         server.code_limits.count(request.remote_addr, server.clock().now()).map_err(too_many)?;
     }
-    let known = users::find_anywhere(server.models.read().await?, user_id(&body.email)).await?;
+    let known = users::find_anywhere(server.models.read().await, user_id(&body.email)).await?;
     // Whoever registered without showing a code may do so later.
     let is_user =
         known.is_some_and(|user| user.is_active && (purpose == Purpose::PasswordReset || user.email_verified));
@@ -176,7 +176,7 @@ async fn verify_code(
 
 /// Notes that the address is the user's, if there is such a user already.
 async fn note_verified(server: &Server, request: &RequestContext, id: UserId) -> Result<(), ApiError> {
-    let Some(user) = users::find_anywhere(server.models.read().await?, id).await? else { return Ok(()) };
+    let Some(user) = users::find_anywhere(server.models.read().await, id).await? else { return Ok(()) };
     let request = request.within(user.tenant_id()?);
     server.execute::<User>(&request, &id.to_string(), UserCommand::VerifyEmail).await?;
     Ok(())
@@ -205,7 +205,7 @@ async fn confirm_password_reset(
 }
 
 async fn reset(server: &Server, request: &RequestContext, id: UserId, password: String) -> Result<(), ApiError> {
-    let user = users::find_anywhere(server.models.read().await?, id).await?.ok_or_else(ApiError::not_found)?;
+    let user = users::find_anywhere(server.models.read().await, id).await?.ok_or_else(ApiError::not_found)?;
     let password_hash = passwords::hash(password).await?;
     let request = request.signed_in(id, user.tenant_id()?);
     server.execute::<User>(&request, &id.to_string(), UserCommand::ResetPassword { password_hash }).await?;

@@ -68,7 +68,7 @@ async fn get_user(
     Admin(caller): Admin,
     Path(id): Path<Uuid>,
 ) -> Result<Envelope<UserOut>, ApiError> {
-    let user = users::find(app.models.read().await?, caller.user.tenant, UserId(id)).await?;
+    let user = users::find(app.models.read().await, caller.user.tenant, UserId(id)).await?;
     Ok(envelope::ok(&caller.request, UserOut::of(user.ok_or_else(ApiError::not_found)?)?))
 }
 
@@ -93,7 +93,7 @@ async fn delete_user(
 }
 
 async fn delete_devices(server: &Server, caller: &Caller, owner: UserId) -> Result<(), ApiError> {
-    for device in devices::owned_by(server.models.read().await?, caller.user.tenant, owner).await? {
+    for device in devices::owned_by(server.models.read().await, caller.user.tenant, owner).await? {
         let request = &caller.request;
         let deleted = server.bus.execute::<Device>(&device, DeviceCommand::Delete, &request.command()).await;
         match deleted {

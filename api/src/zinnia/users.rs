@@ -122,7 +122,7 @@ async fn register_user(
         verification::show(&app, &request, shown, Deed::Use).await?;
         app.execute::<User>(&request.signed_in(id, request.tenant), &id.to_string(), UserCommand::VerifyEmail).await?;
     }
-    let user = users::find(app.models.read().await?, request.tenant, id).await?;
+    let user = users::find(app.models.read().await, request.tenant, id).await?;
     let user = UserOut::of(user.ok_or_else(|| ApiError::internal(&"a registered user that no list knows"))?)?;
     Ok((StatusCode::CREATED, envelope::ok(&request, user)))
 }

@@ -67,10 +67,14 @@ async fn a_position_that_the_log_may_not_have_hurries_nobody() {
     let mut made_up = Box::pin(readers.projected(10));
     assert!(is_pending(&mut made_up));
     assert_eq!(*wanted.borrow(), 0);
+    let mut anything = Box::pin(readers.beyond(0));
+    assert!(is_pending(&mut anything));
+    assert_eq!(*wanted.borrow(), 0);
     let mut real = Box::pin(readers.projected(9));
     assert!(is_pending(&mut real));
     assert_eq!(*wanted.borrow(), 9);
     projections.send_replace(10);
     made_up.await.unwrap();
     real.await.unwrap();
+    anything.await.unwrap();
 }

@@ -24,6 +24,7 @@ async fn a_read_model_is_rebuilt(engine: Engine) {
     let server = TestServer::start(engine).await;
     let (admin, owl) = (server.admin(Surface::Platform), server.admin(Surface::Owl));
     owl.post("/api/recharge/codes", json!({ "amount": 10, "batch_size": 3 })).await.expect(200);
+    assert_eq!(owl.get("/api/recharge/codes").await.expect(200).at("/total"), 3);
     server.models.write.execute_unprepared("UPDATE recharge_codes_v1 SET amount = '5'").await.unwrap();
     let dry = admin.send(Method::POST, &format!("{PATH}?dry_run=true"), None).await.expect(200);
     assert_eq!((dry.at("/dry_run"), dry.at("/differing_rows"), dry.at("/rows")), (&json!(true), &json!(3), &json!(3)));

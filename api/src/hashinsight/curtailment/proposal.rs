@@ -48,7 +48,7 @@ impl Proposal {
         hours: f64,
     ) -> Result<Self, ApiError> {
         let site = known_site(app, tenant, body.site_id()?).await?;
-        let rows = miners::of_site(app.models.read().await?, tenant, site.id, MINERS_MAX).await?;
+        let rows = miners::of_site(app.models.read().await, tenant, site.id, MINERS_MAX).await?;
         let drawn_kw = rows.iter().filter(|row| row.hashing).filter_map(|row| power(row).0).sum::<f64>() / 1_000.0;
         let rules = Rules {
             strategy: body.strategy()?,
@@ -222,7 +222,7 @@ impl PlanOut {
             customer.miners_affected += 1;
             customer.power_reduction_kw += candidate.power_w / 1_000.0;
         }
-        let mut names = customers::names(app.models.read().await?, tenant, affected.keys().copied()).await?;
+        let mut names = customers::names(app.models.read().await, tenant, affected.keys().copied()).await?;
         let name = |customer: AffectedCustomerOut| AffectedCustomerOut {
             customer_name: names.remove(&customer.customer_id),
             ..customer

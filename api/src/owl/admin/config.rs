@@ -46,7 +46,7 @@ impl From<Settings> for ConfigOut {
 #[utoipa::path(get, path = "/api/admin/config", operation_id = "get_config",
     responses((status = 200, body = Envelope<ConfigOut>)))]
 async fn get_config(State(app): State<App>, Admin(caller): Admin) -> Result<Envelope<ConfigOut>, ApiError> {
-    Ok(envelope::ok(settings::of(app.models.read().await?, caller.user.tenant).await?.into()))
+    Ok(envelope::ok(settings::of(app.models.read().await, caller.user.tenant).await?.into()))
 }
 
 /// What is missing stays as it is.
@@ -83,5 +83,5 @@ async fn change_config(
     }
     let tenant = caller.user.tenant;
     app.change::<Settings>(&caller.request, &tenant.to_string(), SettingsCommand::Change { changes }).await?;
-    Ok(envelope::ok(settings::of(app.models.read().await?, tenant).await?.into()))
+    Ok(envelope::ok(settings::of(app.models.read().await, tenant).await?.into()))
 }

@@ -39,7 +39,7 @@ struct StatsOut {
 #[utoipa::path(get, path = "/api/admin/stats", operation_id = "get_stats",
     responses((status = 200, body = Envelope<StatsOut>)))]
 async fn get_stats(State(app): State<App>, Admin(caller): Admin) -> Result<Envelope<StatsOut>, ApiError> {
-    let (db, tenant) = (app.models.read().await?, caller.user.tenant);
+    let (db, tenant) = (app.models.read().await, caller.user.tenant);
     let (total_users, active_users) = users::count(db, tenant).await?;
     let tasks = task_counts::of_tenant(db, tenant).await?;
     let of = |statuses: &[&str]| task_counts::ever(&tasks, statuses);

@@ -117,8 +117,7 @@ async fn update_user(
     Body(body): Body<UserBody>,
 ) -> Result<Envelope<ManagedUserOut>, ApiError> {
     let id = UserId(id);
-    let target =
-        users::find(app.models.read().await?, caller.user.tenant, id).await?.ok_or_else(ApiError::not_found)?;
+    let target = users::find(app.models.read().await, caller.user.tenant, id).await?.ok_or_else(ApiError::not_found)?;
     let changes = Changes::of(&body, &caller, &target)?;
     changes.rehearse(&app, &caller, id).await?;
     changes.make(&app, &caller, id).await?;
@@ -215,7 +214,7 @@ fn role(word: &str) -> Result<Role, ApiError> {
 }
 
 async fn shown(server: &Server, caller: &Caller, id: UserId) -> Result<ManagedUserOut, ApiError> {
-    let (db, tenant) = (server.models.read().await?, caller.user.tenant);
+    let (db, tenant) = (server.models.read().await, caller.user.tenant);
     let user = users::find(db, tenant, id).await?.ok_or_else(ApiError::not_found)?;
     let balance = Amount(balances::of(db, tenant, id).await?);
     let total_tasks = task_counts::ever(&task_counts::history(db, tenant, id).await?.0, &[]);

@@ -114,7 +114,7 @@ async fn lease_task(
         }
         // Whatever happens may have brought a task, or room for one.
         let _ = tokio::time::timeout(LOOK_EVERY.min(until - now), app.log().grown(position)).await;
-        let _ = app.readers.projected(position + 1).await;
+        let _ = app.readers.beyond(position).await;
     }
 }
 
@@ -129,7 +129,7 @@ async fn given(
     let mut search = Search::new(room, emptied, app.clock().now());
     let (mut offset, mut looked_at) = (0, 0);
     while looked_at < LOOKED_AT_MAX && offset < LINE_MAX {
-        let line = tasks::waiting(app.models.read().await?, agent.tenant, offset, LOOKED_AT).await?;
+        let line = tasks::waiting(&app.models.as_they_are().read, agent.tenant, offset, LOOKED_AT).await?;
         let seen_all = line.len() < usize::try_from(LOOKED_AT).unwrap_or(1);
         offset += LOOKED_AT;
         // Nothing is set aside for what this agent can never run either.
@@ -158,7 +158,8 @@ fn can_run(runs: &Capabilities, row: &tasks::Model) -> bool {
 async fn rooms(app: &Server, agent: &Agent, body: &LeaseBody) -> Result<Option<(Room, Room)>, ApiError> {
     let server = agent.in_session(app, body.session).await?;
     let GpuServer::Registered { details, .. } = server else { return Ok(None) };
-    let running = tasks::running_on(app.models.read().await?, agent.server_id).await?;
+    // As they are: agents that wait look again with every change, and would otherwise hurry each of them.
+    let running = tasks::running_on(&app.models.as_they_are().read, agent.server_id).await?;
     let places = usize::try_from(details.max_concurrent_tasks).unwrap_or(usize::MAX).saturating_sub(running.len());
     let places = u32::try_from(places).unwrap_or(u32::MAX);
     let room = Room {

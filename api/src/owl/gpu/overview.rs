@@ -40,8 +40,8 @@ struct OverviewOut {
 #[utoipa::path(get, path = "/api/gpu/cluster/overview", operation_id = "get_cluster_overview",
     responses((status = 200, body = Envelope<OverviewOut>)))]
 async fn get_cluster_overview(State(app): State<App>, caller: Caller) -> Result<Envelope<OverviewOut>, ApiError> {
-    let servers = gpu_servers::list(app.models.read().await?, caller.user.tenant).await?;
-    let counts = task_counts::of_tenant(app.models.read().await?, caller.user.tenant).await?;
+    let servers = gpu_servers::list(app.models.read().await, caller.user.tenant).await?;
+    let counts = task_counts::of_tenant(app.models.read().await, caller.user.tenant).await?;
     let tasks = |status| counts.get(status).map_or(0, |count| count.present);
     let online = servers.iter().filter(|server| server.online).count();
     let measured: Vec<Measured> = servers.iter().filter_map(|server| live(&app.heartbeats, server)?.figures).collect();

@@ -24,7 +24,7 @@ pub(super) struct Terms {
 /// # Errors
 /// When the read models do not answer.
 pub(super) async fn in_force(app: &Server, caller: &Caller) -> Result<Terms, ApiError> {
-    let settings = settings::of(app.models.read().await?, caller.user.tenant).await?;
+    let settings = settings::of(app.models.read().await, caller.user.tenant).await?;
     let limit = u64::from(settings.max_concurrent_tasks_per_user);
     Ok(Terms { limit, timeout_seconds: settings.default_task_timeout, ttl_seconds: TTL_SECONDS })
 }
@@ -33,7 +33,7 @@ impl Terms {
     /// What the caller may still do. To be asked while the caller's submissions take turns.
     pub(super) async fn allowance(&self, app: &Server, caller: &Caller) -> Result<Allowance, ApiError> {
         let (balance, _) = app.bus.load::<Balance>(&caller.user.id.to_string()).await?;
-        let unfinished = task_counts::unfinished(app.models.read().await?, caller.user.tenant, caller.user.id).await?;
+        let unfinished = task_counts::unfinished(app.models.read().await, caller.user.tenant, caller.user.id).await?;
         Ok(Allowance { available: balance.available(), unfinished, limit: self.limit })
     }
 }

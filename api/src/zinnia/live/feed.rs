@@ -160,7 +160,7 @@ async fn tell_of_alert(server: &Server, device: Uuid, event: &Recorded) -> Resul
     let decoded = event.decode::<DeviceAlerts>().map_err(|error| ApiError::internal(&error))?;
     let Some(alert_id) = decoded.as_ref().and_then(alert_of) else { return Ok(()) };
     server.readers.projected(event.position).await?;
-    let Some(row) = alerts::find(server.models.read().await?, event.tenant, alert_id).await? else { return Ok(()) };
+    let Some(row) = alerts::find(server.models.read().await, event.tenant, alert_id).await? else { return Ok(()) };
     let push = Push::Text(Outbound::alert(AlertOut::of(row)?, server.clock().now()).to_text());
     server.live.with(|registry| registry.tell_of_device(device, &push));
     Ok(())
