@@ -7,6 +7,7 @@ use api::surface::Surface;
 use domain::identity::role::Role;
 use domain::metadata::TenantId;
 use futures::poll;
+use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use tests::engine::Engine;
 use tests::server::{Client, TestServer, WAIT_MAX};
@@ -85,6 +86,26 @@ async fn a_redemption_waits_for_no_list_and_lists_wait_for_it() {
     assert_eq!(user.get("/api/recharge/records").await.expect(200).at("/total"), 1);
     reading.await;
     assert!(app.readers.position() >= position);
+}
+
+#[tokio::test]
+async fn lists_that_cannot_be_written_are_shown_as_they_are() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let (admin, user) = (server.admin(Surface::Owl), server.user(Surface::Owl));
+    let code = issue(&admin, json!({ "amount": 10 })).await.remove(0);
+    assert_eq!(admin.get("/api/recharge/codes").await.expect(200).at("/total"), 1);
+
+    server.models.write.execute_unprepared("ALTER TABLE recharge_records_v2 RENAME TO lost").await.unwrap();
+    user.post("/api/recharge/redeem", json!({ "code": code })).await.expect(200);
+    let mut paused = server.app().paused.clone();
+    paused.wait_for(Option::is_some).await.unwrap();
+    // One that waited for them would come after five seconds.
+    let reading = timeout(Duration::from_secs(4), admin.get("/api/recharge/codes?status=active")).await;
+    assert_eq!(reading.unwrap().expect(200).at("/total"), 1, "it is not shown that the code is used");
+
+    server.models.write.execute_unprepared("ALTER TABLE lost RENAME TO recharge_records_v2").await.unwrap();
+    paused.wait_for(Option::is_none).await.unwrap();
+    assert_eq!(user.get("/api/recharge/records").await.expect(200).at("/total"), 1);
 }
 
 #[tokio::test]
