@@ -1,4 +1,4 @@
-//! `POST /api/recharge/redeem` of a signed-in user: two commands and the rows of four read models, which answers
+//! `POST /api/recharge/redeem` of a signed-in user: two commands and the rows of five read models, which answers
 //! do not wait for, but whoever reads them does.
 
 pub(crate) mod connection;

@@ -72,8 +72,8 @@ impl UserActions {
         loop {
             let leads = *leading.borrow();
             match self.step(leads).await {
-                Ok(Found::More) => {}
-                Ok(Found::Some) => self.pace().await,
+                Ok(Found::FullPage) => {}
+                Ok(Found::PartOfPage) => self.pace().await,
                 Ok(Found::Nothing) => {
                     let through = *self.through.borrow();
                     let _ = tokio::time::timeout(IDLE, self.log.grown(through)).await;
@@ -98,7 +98,7 @@ impl UserActions {
         self.through.send_replace(from);
         if !leading {
             tokio::time::sleep(FOLLOW_INTERVAL).await;
-            return Ok(Found::Some);
+            return Ok(Found::PartOfPage);
         }
         let page =
             self.log.read_all(from, &[], EVENTS_PER_PAGE).await.map_err(|error| LinesFault(error.to_string()))?;
@@ -108,15 +108,16 @@ impl UserActions {
         let lines = page.events.iter().filter_map(action).collect();
         self.lines.append(lines, Some(Reached { reader: READER, from, position: page.through })).await?;
         self.through.send_replace(page.through);
-        Ok(if page.events.len() < EVENTS_PER_PAGE { Found::Some } else { Found::More })
+        Ok(if page.events.len() < EVENTS_PER_PAGE { Found::PartOfPage } else { Found::FullPage })
     }
 }
 
 /// What a step found in the log.
 enum Found {
-    /// A whole page: there may be more, and it would be late if it waited.
-    More,
-    Some,
+    /// There may be more, and it would be late if it waited.
+    FullPage,
+    /// Less: what comes next may wait for company.
+    PartOfPage,
     /// The end of the log.
     Nothing,
 }
