@@ -1,5 +1,6 @@
 //! Money on the wire: a JSON number whose decimals are read and written as they stand, never through a float in between.
 
+use projections::DecimalText;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -14,12 +15,9 @@ pub const NOT_A_NUMBER: &str = "must be a number";
 #[schema(value_type = f64)]
 pub struct Amount(pub Decimal);
 
-impl Amount {
-    /// A decimal of a read model, as its fold wrote it. A row with anything else is damaged: it shows 0, and the log of
-    /// the server says so (`replay rebuild` mends it).
-    pub(crate) fn of_row(decimal: &str) -> Self {
-        let read = decimal.parse().inspect_err(|error| tracing::error!(%error, "a read model holds no decimal"));
-        Self(read.unwrap_or_default())
+impl From<DecimalText> for Amount {
+    fn from(decimal: DecimalText) -> Self {
+        Self(decimal.0)
     }
 }
 

@@ -11,7 +11,7 @@ use domain::billing::balance::{Balance, BalanceCommand};
 use domain::log::Log;
 use domain::metadata::{Metadata, TenantId};
 use projections::billing::balances;
-use projections::{Projection, ReadModels, Runner};
+use projections::{DecimalText, Projection, ReadModels, Runner};
 use replay::projections_named;
 use rust_decimal::Decimal;
 use sea_orm::{ConnectionTrait, EntityTrait, TransactionTrait};
@@ -85,9 +85,9 @@ impl Projecting {
     /// Every wallet was credited so often, each credit once.
     async fn end(self, credits: i64) {
         let rows = balances::Entity::find().all(&self.models.read).await.unwrap();
-        let (entries, amount) = (credits, Decimal::from(credits).to_string());
+        let (entries, amount) = (credits, DecimalText(credits.into()));
         assert_eq!(rows.len(), WALLETS);
-        assert!(rows.iter().all(|row| (row.entries, &row.amount) == (entries, &amount)), "{rows:?}");
+        assert!(rows.iter().all(|row| (row.entries, row.amount) == (entries, amount)), "{rows:?}");
         self.running.abort();
     }
 }

@@ -180,7 +180,7 @@ pub(super) async fn snapshot(
     for symbol in held.keys() {
         prices.extend(app.market.last(symbol, now).await?.map(|(_, candle)| (symbol.clone(), candle.close)));
     }
-    Ok(AccountSnapshot::of(row.free_money()?, &held, |symbol| prices.get(symbol).copied()))
+    Ok(AccountSnapshot::of(row.free_money(), &held, |symbol| prices.get(symbol).copied()))
 }
 
 fn exchange(word: &str) -> Result<Exchange, ApiError> {

@@ -146,7 +146,7 @@ fn shown(row: customers::Model, revenue: &BTreeMap<i64, Decimal>) -> CustomerOut
         join_date: row.created_at.date_naive(),
         total_revenue: Amount(revenue.get(&row.id).copied().unwrap_or_default()),
         status: row.status,
-        electricity_cost: row.electricity_cost.as_deref().map(Amount::of_row),
+        electricity_cost: row.electricity_cost.map(Amount::from),
         miners_count: None,
         lead_id: row.lead_id,
     }

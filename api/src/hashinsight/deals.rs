@@ -207,7 +207,7 @@ fn shown(row: deals::Model, names: &BTreeMap<i64, String>) -> DealOut {
         title: row.title,
         customer_id: row.customer_id,
         customer_name: names.get(&row.customer_id).cloned(),
-        amount: Amount::of_row(&row.amount),
+        amount: row.amount.into(),
         stage: row.stage,
         probability: row.probability,
         expected_close: row.expected_close,

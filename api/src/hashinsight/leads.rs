@@ -281,7 +281,7 @@ impl From<leads::Model> for LeadOut {
             source: row.source,
             next_follow_up: row.next_follow_up,
             next_followup: row.next_follow_up,
-            estimated_value: row.estimated_value.as_deref().map(Amount::of_row),
+            estimated_value: row.estimated_value.map(Amount::from),
             interest_level: row.interest_level,
             notes: row.notes,
             lost_reason: row.lost_reason,

@@ -210,7 +210,7 @@ impl From<CreateSiteBody> for SiteDetails {
 }
 
 fn changed(body: ChangeSiteBody, site: sites::Model) -> SiteDetails {
-    let rate = site.electricity_usd_per_kwh.as_deref().map(Amount::of_row);
+    let rate = site.electricity_usd_per_kwh.map(Amount::from);
     SiteDetails {
         name: body.name.unwrap_or(site.name),
         location: body.location.unwrap_or(site.location),
@@ -238,7 +238,7 @@ impl From<sites::Model> for SiteOut {
             device_count: row.device_count,
             devices_count: row.device_count,
             active_devices: row.active_devices,
-            electricity_rate: row.electricity_usd_per_kwh.as_deref().map(Amount::of_row),
+            electricity_rate: row.electricity_usd_per_kwh.map(Amount::from),
             operator_name: row.operator_name,
             contact_email: row.contact_email,
             created_at: row.created_at,

@@ -283,7 +283,7 @@ impl From<recharge_codes::Model> for CodeOut {
         Self {
             id: row.code_id,
             code: format!("{}-****-****", row.prefix),
-            amount: Amount::of_row(&row.amount),
+            amount: row.amount.into(),
             description: row.description,
             expires_at: row.expires_at,
             max_uses: row.max_uses,
@@ -302,7 +302,7 @@ impl From<recharge_records::Model> for RecordOut {
             id: row.id,
             user_id: row.user_id,
             recharge_code_id: row.recharge_code_id,
-            amount: Amount::of_row(&row.amount),
+            amount: row.amount.into(),
             record_type: "recharge_code",
             created_at: row.created_at,
         }

@@ -9,6 +9,7 @@ use domain::metadata::{TenantId, UserId};
 use rust_decimal::Decimal;
 use sea_orm::entity::prelude::*;
 
+use crate::decimal_text::DecimalText;
 use crate::projection::Projection;
 
 /// One user's balance.
@@ -18,12 +19,12 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub user_id: String,
     pub tenant: String,
-    /// All of the user's money, held or not. Decimals, as text.
-    pub amount: String,
+    /// All of the user's money, held or not.
+    pub amount: DecimalText,
     /// The part of it that is set aside for runs of tasks.
-    pub held: String,
+    pub held: DecimalText,
     /// All that was captured and not refunded.
-    pub spent: String,
+    pub spent: DecimalText,
     /// Entries so far.
     pub entries: i64,
     pub updated_at: DateTime<Utc>,
@@ -63,9 +64,8 @@ impl Projection for Balances {
         let entries = row.as_ref().map_or(0, |row| row.entries) + 1;
         let (amount, held, spent) = match event {
             BalanceEvent::Credited { balance_after, .. } => {
-                let zero = || Decimal::ZERO.to_string();
-                let (held, spent) = row.map_or_else(|| (zero(), zero()), |row| (row.held, row.spent));
-                (balance_after.to_string(), held, spent)
+                let (held, spent) = row.map_or_else(Default::default, |row| (row.held, row.spent));
+                (DecimalText(*balance_after), held, spent)
             }
             BalanceEvent::Adjusted { after, .. } => written(*after),
             BalanceEvent::Held(entry)
@@ -78,25 +78,24 @@ impl Projection for Balances {
     }
 }
 
-fn written(figures: Figures) -> (String, String, String) {
-    (figures.balance.to_string(), figures.held.to_string(), figures.spent.to_string())
+fn written(figures: Figures) -> (DecimalText, DecimalText, DecimalText) {
+    (figures.balance.into(), figures.held.into(), figures.spent.into())
 }
 
 /// All figures of a user; zeros for one who never received anything.
 ///
 /// # Errors
-/// What the database said, or a row that does not hold decimals.
+/// What the database said.
 pub async fn figures(db: &impl ConnectionTrait, tenant: TenantId, user: UserId) -> Result<Figures, DbErr> {
     let row = Entity::find_by_id(user.to_string()).filter(Column::Tenant.eq(tenant.to_string())).one(db).await?;
-    let Some(row) = row else { return Ok(Figures::default()) };
-    let read = |text: &str| text.parse().map_err(|error| DbErr::Type(format!("balance: {error}")));
-    Ok(Figures { balance: read(&row.amount)?, held: read(&row.held)?, spent: read(&row.spent)? })
+    let read = |row: Model| Figures { balance: row.amount.0, held: row.held.0, spent: row.spent.0 };
+    Ok(row.map_or_else(Figures::default, read))
 }
 
 /// The balances of these users who ever received anything, by id.
 ///
 /// # Errors
-/// What the database said, or a row that does not hold a decimal.
+/// What the database said.
 pub async fn of_users(
     db: &impl ConnectionTrait,
     tenant: TenantId,
@@ -104,17 +103,13 @@ pub async fn of_users(
 ) -> Result<HashMap<String, Decimal>, DbErr> {
     let select = Entity::find().filter(Column::UserId.is_in(users.iter().map(ToString::to_string)));
     let rows = select.filter(Column::Tenant.eq(tenant.to_string())).all(db).await?;
-    let read = |row: Model| {
-        let amount = row.amount.parse().map_err(|error| DbErr::Type(format!("balance: {error}")))?;
-        Ok((row.user_id, amount))
-    };
-    rows.into_iter().map(read).collect()
+    Ok(rows.into_iter().map(|row| (row.user_id, row.amount.0)).collect())
 }
 
 /// The balance of a user; zero for one who never received anything.
 ///
 /// # Errors
-/// What the database said, or a row that does not hold a decimal.
+/// What the database said.
 pub async fn of(db: &impl ConnectionTrait, tenant: TenantId, user: UserId) -> Result<Decimal, DbErr> {
     Ok(figures(db, tenant, user).await?.balance)
 }

@@ -9,6 +9,7 @@ use sea_orm::Order;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Index, IndexCreateStatement};
 
+use crate::decimal_text::DecimalText;
 use crate::page::{Page, Paging, page};
 use crate::projection::Projection;
 
@@ -25,12 +26,11 @@ pub struct Model {
     pub user_id: String,
     /// `credit`, `hold`, `capture`, `release`, `refund` or `adjustment`.
     pub kind: String,
-    /// Decimals, as text.
-    pub amount: String,
-    pub balance_after: String,
+    pub amount: DecimalText,
+    pub balance_after: DecimalText,
     /// Credits change neither of these two: nothing where they have not been told.
-    pub held_after: Option<String>,
-    pub spent_after: Option<String>,
+    pub held_after: Option<DecimalText>,
+    pub spent_after: Option<DecimalText>,
     pub task_id: Option<String>,
     pub lease: Option<i64>,
     pub recharge_record_id: Option<String>,
@@ -100,8 +100,8 @@ fn entry(kind: &str, amount: Decimal, balance_after: Decimal, recorded: &Recorde
         tenant: recorded.tenant.to_string(),
         user_id: recorded.aggregate_id.to_string(),
         kind: kind.to_owned(),
-        amount: amount.to_string(),
-        balance_after: balance_after.to_string(),
+        amount: amount.into(),
+        balance_after: balance_after.into(),
         held_after: None,
         spent_after: None,
         task_id: None,
@@ -113,7 +113,7 @@ fn entry(kind: &str, amount: Decimal, balance_after: Decimal, recorded: &Recorde
 }
 
 fn after_all(row: Model, after: Figures) -> Model {
-    Model { held_after: Some(after.held.to_string()), spent_after: Some(after.spent.to_string()), ..row }
+    Model { held_after: Some(after.held.into()), spent_after: Some(after.spent.into()), ..row }
 }
 
 fn of_run(kind: &str, of: &Entry, recorded: &Recorded) -> Model {

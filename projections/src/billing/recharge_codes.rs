@@ -8,6 +8,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::{Order, sea_query::Condition};
 use uuid::Uuid;
 
+use crate::decimal_text::DecimalText;
 use crate::page::{Page, Paging, page};
 use crate::projection::Projection;
 
@@ -24,8 +25,7 @@ pub struct Model {
     #[sea_orm(indexed)]
     pub tenant: String,
     pub prefix: String,
-    /// Decimal, as text.
-    pub amount: String,
+    pub amount: DecimalText,
     pub description: Option<String>,
     pub expires_at: Option<DateTime<Utc>>,
     pub max_uses: i64,
@@ -76,7 +76,7 @@ impl Projection for RechargeCodes {
                     code_id: code_id.to_string(),
                     tenant: recorded.tenant.to_string(),
                     prefix: prefix.clone(),
-                    amount: amount.to_string(),
+                    amount: (*amount).into(),
                     description: description.clone(),
                     expires_at: *expires_at,
                     max_uses: i64::from(*max_uses),

@@ -7,6 +7,7 @@ use domain::metadata::{TenantId, UserId};
 use sea_orm::Order;
 use sea_orm::entity::prelude::*;
 
+use crate::decimal_text::DecimalText;
 use crate::page::{Page, Paging, page};
 use crate::projection::Projection;
 
@@ -22,8 +23,7 @@ pub struct Model {
     #[sea_orm(indexed)]
     pub user_id: String,
     pub recharge_code_id: String,
-    /// Decimal, as text.
-    pub amount: String,
+    pub amount: DecimalText,
     pub created_at: DateTime<Utc>,
 }
 
@@ -69,7 +69,7 @@ impl Projection for RechargeRecords {
                 tenant: recorded.tenant.to_string(),
                 user_id: by.to_string(),
                 recharge_code_id: code_id.to_string(),
-                amount: amount.to_string(),
+                amount: (*amount).into(),
                 created_at: recorded.recorded_at,
             }),
             RechargeCodeEvent::Issued { .. } | RechargeCodeEvent::Deactivated { .. } => row,

@@ -7,6 +7,7 @@ use domain::metadata::TenantId;
 use rust_decimal::Decimal;
 use sea_orm::entity::prelude::*;
 
+use crate::decimal_text::DecimalText;
 use crate::projection::Projection;
 
 /// The revenue of one tenant.
@@ -15,8 +16,7 @@ use crate::projection::Projection;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub tenant: String,
-    /// Decimal, as text.
-    pub amount: String,
+    pub amount: DecimalText,
     pub redemptions: i64,
     pub updated_at: DateTime<Utc>,
 }
@@ -55,19 +55,15 @@ impl Projection for Revenues {
     }
 
     fn fold(row: Option<Model>, key: &String, amount: &Decimal, recorded: &Recorded) -> Option<Model> {
-        let (before, redemptions) = row.map_or((Decimal::ZERO, 0), |row| (amount_of(&row), row.redemptions));
+        let (before, redemptions) = row.map_or((Decimal::ZERO, 0), |row| (row.amount.0, row.redemptions));
         Some(Model {
             tenant: key.clone(),
             // Codes are worth a million at most: the sum stays far below what a decimal holds.
-            amount: before.saturating_add(*amount).to_string(),
+            amount: before.saturating_add(*amount).into(),
             redemptions: redemptions + 1,
             updated_at: recorded.recorded_at,
         })
     }
-}
-
-fn amount_of(row: &Model) -> Decimal {
-    row.amount.parse().unwrap_or_default()
 }
 
 /// The revenue of `tenant`.
@@ -76,5 +72,5 @@ fn amount_of(row: &Model) -> Decimal {
 /// What the database said.
 pub async fn of(db: &impl ConnectionTrait, tenant: TenantId) -> Result<Decimal, DbErr> {
     let row = Entity::find_by_id(tenant.to_string()).one(db).await?;
-    Ok(row.as_ref().map_or(Decimal::ZERO, amount_of))
+    Ok(row.map_or(Decimal::ZERO, |row| row.amount.0))
 }

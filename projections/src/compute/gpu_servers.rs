@@ -8,6 +8,7 @@ use sea_orm::QueryOrder;
 use sea_orm::entity::prelude::*;
 use uuid::Uuid;
 
+use crate::decimal_text::DecimalText;
 use crate::projection::Projection;
 
 /// One server.
@@ -31,8 +32,8 @@ pub struct Model {
     pub switched_at: Option<DateTime<Utc>>,
     /// What its agent found last; none before one said it.
     pub gpu_count: Option<i64>,
-    /// GB, a decimal as text: of the GPUs, or of the machine where there are none.
-    pub memory_gb: Option<String>,
+    /// GB: of the GPUs, or of the machine where there are none.
+    pub memory_gb: Option<DecimalText>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     pub position: i64,
@@ -122,7 +123,7 @@ fn described(row: Model, details: &ServerDetails) -> Model {
 /// The row with what an agent found; with what was known before, when it does not say.
 fn equipped(row: Model, equipment: Option<Equipment>) -> Model {
     let Some(Equipment { gpu_count, memory_gb }) = equipment else { return row };
-    Model { gpu_count: Some(i64::from(gpu_count)), memory_gb: Some(memory_gb.to_string()), ..row }
+    Model { gpu_count: Some(i64::from(gpu_count)), memory_gb: Some(memory_gb.into()), ..row }
 }
 
 /// The servers of a tenant, in the order of their registration.

@@ -12,6 +12,7 @@ use rust_decimal::Decimal;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Index, IndexCreateStatement};
 
+use crate::decimal_text::DecimalText;
 use crate::projection::Projection;
 
 pub use bill::Booking;
@@ -38,20 +39,20 @@ pub struct Model {
     #[sea_orm(indexed)]
     pub gpu_server_id: Option<String>,
     pub lease: i64,
-    /// What it needs: GPUs, and memory in GB as text.
+    /// What it needs: GPUs, and memory in GB.
     pub gpus: i64,
-    pub memory_gb: String,
+    pub memory_gb: DecimalText,
     /// JSON.
     pub config: String,
     /// JSON.
     pub result: Option<String>,
     pub error_message: Option<String>,
-    /// What all its runs cost so far. Decimals, as text.
-    pub cost: String,
+    /// What all its runs cost so far.
+    pub cost: DecimalText,
     /// What the runs before the last one cost.
-    pub earlier_cost: String,
+    pub earlier_cost: DecimalText,
     /// What the ledger took for the last run.
-    pub paid: String,
+    pub paid: DecimalText,
     /// Minutes.
     pub estimated_duration: Option<i64>,
     pub started_at: Option<DateTime<Utc>>,
@@ -80,10 +81,7 @@ impl ActiveModelBehavior for ActiveModel {}
 impl Model {
     /// What it needs of a server, and since when it waits for one, while it does.
     pub fn waiting(&self) -> Waiting {
-        let needs = Needs {
-            gpus: u32::try_from(self.gpus).unwrap_or_default(),
-            memory_gb: self.memory_gb.parse().unwrap_or_default(),
-        };
+        let needs = Needs { gpus: u32::try_from(self.gpus).unwrap_or_default(), memory_gb: self.memory_gb.0 };
         // Nothing happens to a task in line.
         Waiting { needs, since: self.updated_at }
     }
@@ -176,13 +174,13 @@ fn submitted(key: &str, event: &TaskEvent, recorded: &Recorded) -> Option<Model>
         gpu_server_id: None,
         lease: 0,
         gpus: i64::from(needs.gpus),
-        memory_gb: needs.memory_gb.to_string(),
+        memory_gb: needs.memory_gb.into(),
         config: request.config.to_string(),
         result: None,
         error_message: None,
-        cost: Decimal::ZERO.to_string(),
-        earlier_cost: Decimal::ZERO.to_string(),
-        paid: Decimal::ZERO.to_string(),
+        cost: DecimalText::default(),
+        earlier_cost: DecimalText::default(),
+        paid: DecimalText::default(),
         estimated_duration: request.estimated_minutes.map(i64::from),
         started_at: None,
         completed_at: None,

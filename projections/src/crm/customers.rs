@@ -10,6 +10,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::{Order, QuerySelect};
 
 use super::{Caused, Visible, caused, number, rows};
+use crate::decimal_text::DecimalText;
 use crate::page::{Page, Paging, page};
 use crate::projection::Projection;
 
@@ -30,8 +31,7 @@ pub struct Model {
     pub address: Option<String>,
     pub customer_type: Option<String>,
     pub mining_capacity_mw: Option<f64>,
-    /// Decimal, as text.
-    pub electricity_cost: Option<String>,
+    pub electricity_cost: Option<DecimalText>,
     pub status: String,
     /// The won lead that became this customer.
     #[sea_orm(indexed)]
@@ -84,7 +84,7 @@ impl Projection for Customers {
             address: details.address,
             customer_type: details.customer_type,
             mining_capacity_mw: details.mining_capacity_mw,
-            electricity_cost: details.electricity_cost.map(|cost| cost.to_string()),
+            electricity_cost: details.electricity_cost.map(DecimalText),
             status: status.as_str().to_owned(),
             lead_id: from_lead,
             created_at: recorded.recorded_at,

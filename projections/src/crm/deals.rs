@@ -14,6 +14,7 @@ use sea_orm::entity::prelude::{
 use sea_orm::{Order, QuerySelect, QueryTrait};
 
 use super::{Caused, Visible, caused, number, rows};
+use crate::decimal_text::DecimalText;
 use crate::page::{Page, Paging, page};
 use crate::projection::Projection;
 
@@ -30,8 +31,7 @@ pub struct Model {
     pub title: String,
     #[sea_orm(indexed)]
     pub customer_id: i64,
-    /// Decimal, as text.
-    pub amount: String,
+    pub amount: DecimalText,
     pub stage: String,
     /// In percent.
     pub probability: i32,
@@ -82,7 +82,7 @@ impl Projection for Deals {
             DealEvent::Created { .. } => created(caused, recorded).or(updated),
             DealEvent::Changed { title, amount, expected_close } => updated.map(|mut row| {
                 row.title = title.clone().unwrap_or(row.title);
-                row.amount = amount.map_or(row.amount, |amount| amount.to_string());
+                row.amount = amount.map_or(row.amount, DecimalText);
                 expected_close.apply_to(&mut row.expected_close);
                 row
             }),
@@ -106,7 +106,7 @@ fn created(Caused { event, actor }: &Caused<DealEvent>, recorded: &Recorded) -> 
         created_by: actor.clone(),
         title: details.title.clone(),
         customer_id: details.customer_id,
-        amount: details.amount.to_string(),
+        amount: details.amount.into(),
         stage: stage.to_string(),
         probability: i32::from(*probability),
         probability_by_hand: *probability_by_hand,
@@ -177,10 +177,9 @@ pub async fn revenue(
         .filter(Column::CustomerId.is_in(customers))
         .filter(Column::Stage.eq(DealStage::Won.as_str()));
     let mut revenue: BTreeMap<i64, Decimal> = BTreeMap::new();
-    for (customer, amount) in won.into_tuple::<(i64, String)>().all(db).await? {
-        let amount: Decimal = amount.parse().map_err(|error| DbErr::Type(format!("deal: {error}")))?;
+    for (customer, amount) in won.into_tuple::<(i64, DecimalText)>().all(db).await? {
         let sum = revenue.entry(customer).or_default();
-        *sum = sum.saturating_add(amount);
+        *sum = sum.saturating_add(amount.0);
     }
     Ok(revenue)
 }

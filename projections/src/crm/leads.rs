@@ -8,6 +8,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::{Order, QueryTrait};
 
 use super::{Caused, Visible, caused, number, rows};
+use crate::decimal_text::DecimalText;
 use crate::page::{Page, Paging, page};
 use crate::projection::Projection;
 
@@ -27,8 +28,7 @@ pub struct Model {
     pub company: Option<String>,
     pub source: Option<String>,
     pub next_follow_up: Option<NaiveDate>,
-    /// Decimal, as text.
-    pub estimated_value: Option<String>,
+    pub estimated_value: Option<DecimalText>,
     pub interest_level: Option<String>,
     pub notes: Option<String>,
     pub status: String,
@@ -96,7 +96,7 @@ fn created(id: i64, details: LeadDetails, actor: &str, recorded: &Recorded) -> M
         company: details.company,
         source: details.source,
         next_follow_up: details.next_follow_up,
-        estimated_value: details.estimated_value.map(|value| value.to_string()),
+        estimated_value: details.estimated_value.map(DecimalText),
         interest_level: details.interest_level,
         notes: details.notes,
         status: LeadStatus::New.to_string(),
@@ -114,7 +114,7 @@ fn changed(mut row: Model, changes: LeadChanges) -> Model {
     changes.company.apply_to(&mut row.company);
     changes.source.apply_to(&mut row.source);
     changes.next_follow_up.apply_to(&mut row.next_follow_up);
-    changes.estimated_value.map(|value| value.to_string()).apply_to(&mut row.estimated_value);
+    changes.estimated_value.map(DecimalText).apply_to(&mut row.estimated_value);
     changes.interest_level.apply_to(&mut row.interest_level);
     changes.notes.apply_to(&mut row.notes);
     row

@@ -11,6 +11,7 @@ use sea_orm::sea_query::SelectStatement;
 use sea_orm::{Order, QuerySelect, QueryTrait};
 
 use super::{curtailment_targets, miners};
+use crate::decimal_text::DecimalText;
 use crate::page::{Page, Paging, page};
 use crate::projection::Projection;
 
@@ -41,10 +42,9 @@ pub struct Model {
     pub failed_count: i64,
     pub duration_hours: f64,
     pub power_saved_kwh: f64,
-    /// Decimals, as text.
-    pub cost_saved_usd: String,
-    pub revenue_lost_usd: Option<String>,
-    pub net_savings_usd: Option<String>,
+    pub cost_saved_usd: DecimalText,
+    pub revenue_lost_usd: Option<DecimalText>,
+    pub net_savings_usd: Option<DecimalText>,
     pub btc_lost: Option<f64>,
     pub cancel_reason: Option<String>,
     pub starts_at: DateTime<Utc>,
@@ -130,7 +130,6 @@ impl Projection for CurtailmentRuns {
 }
 
 fn planned(id: i64, plan: &Plan, recorded: &Recorded) -> Model {
-    let text = |amount: rust_decimal::Decimal| amount.to_string();
     Model {
         id,
         tenant: recorded.tenant.to_string(),
@@ -147,9 +146,9 @@ fn planned(id: i64, plan: &Plan, recorded: &Recorded) -> Model {
         failed_count: 0,
         duration_hours: plan.economics.duration_hours,
         power_saved_kwh: plan.economics.power_saved_kwh,
-        cost_saved_usd: text(plan.economics.cost_saved_usd),
-        revenue_lost_usd: plan.economics.revenue_lost_usd.map(text),
-        net_savings_usd: plan.economics.net_savings_usd.map(text),
+        cost_saved_usd: plan.economics.cost_saved_usd.into(),
+        revenue_lost_usd: plan.economics.revenue_lost_usd.map(DecimalText),
+        net_savings_usd: plan.economics.net_savings_usd.map(DecimalText),
         btc_lost: plan.economics.btc_lost,
         cancel_reason: None,
         starts_at: plan.starts_at,

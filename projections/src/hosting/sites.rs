@@ -8,6 +8,7 @@ use domain::metadata::TenantId;
 use sea_orm::QueryOrder;
 use sea_orm::entity::prelude::*;
 
+use crate::decimal_text::DecimalText;
 use crate::projection::Projection;
 
 /// One site.
@@ -24,8 +25,7 @@ pub struct Model {
     /// See [`SiteStatus::word`].
     pub status: String,
     pub capacity_mw: f64,
-    /// Decimal, as text.
-    pub electricity_usd_per_kwh: Option<String>,
+    pub electricity_usd_per_kwh: Option<DecimalText>,
     pub operator_name: Option<String>,
     pub contact_email: Option<String>,
     /// Miners that stand here.
@@ -129,7 +129,7 @@ fn described(row: Model, details: &SiteDetails) -> Model {
         name: details.name.clone(),
         location: details.location.clone(),
         capacity_mw: details.capacity_mw,
-        electricity_usd_per_kwh: details.electricity_usd_per_kwh.map(|rate| rate.to_string()),
+        electricity_usd_per_kwh: details.electricity_usd_per_kwh.map(DecimalText),
         operator_name: details.operator_name.clone(),
         contact_email: details.contact_email.clone(),
         ..row

@@ -14,6 +14,7 @@ use sea_orm::entity::prelude::*;
 use uuid::Uuid;
 
 use super::{read, written};
+use crate::decimal_text::DecimalText;
 use crate::projection::Projection;
 
 /// One account.
@@ -34,8 +35,8 @@ pub struct Model {
     pub has_api_secret: bool,
     pub has_private_key: bool,
     pub has_passphrase: bool,
-    /// Free money on the paper exchange: decimal, as text.
-    pub cash: Option<String>,
+    /// Free money on the paper exchange.
+    pub cash: Option<DecimalText>,
     /// Positions on the paper exchange by market, as JSON.
     pub positions: String,
     pub created_at: DateTime<Utc>,
@@ -50,12 +51,8 @@ impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
     /// Free money; 0 for an account that has no book.
-    ///
-    /// # Errors
-    /// When the row does not hold a decimal.
-    pub fn free_money(&self) -> Result<Decimal, DbErr> {
-        let parse = |cash: &String| cash.parse().map_err(|error| DbErr::Type(format!("cash: {error}")));
-        self.cash.as_ref().map_or(Ok(Decimal::ZERO), parse)
+    pub fn free_money(&self) -> Decimal {
+        self.cash.unwrap_or_default().0
     }
 
     /// What is held, by market.
@@ -72,7 +69,7 @@ impl Model {
             Some(position) => held.insert(symbol.clone(), position.clone()),
             None => held.remove(symbol),
         };
-        Self { cash: Some(cash.to_string()), positions: written(&held), updated_at: recorded.recorded_at, ..self }
+        Self { cash: Some(cash.into()), positions: written(&held), updated_at: recorded.recorded_at, ..self }
     }
 }
 
@@ -123,7 +120,7 @@ impl Projection for ExchangeAccounts {
                 has_api_secret: credentials.kinds.contains(&CredentialKind::ApiSecret),
                 has_private_key: credentials.kinds.contains(&CredentialKind::PrivateKey),
                 has_passphrase: credentials.kinds.contains(&CredentialKind::Passphrase),
-                cash: paper.as_ref().map(|terms| terms.initial_balance.to_string()),
+                cash: paper.as_ref().map(|terms| terms.initial_balance.into()),
                 positions: written(&BTreeMap::<Symbol, Position>::new()),
                 created_at: recorded.recorded_at,
                 updated_at: recorded.recorded_at,

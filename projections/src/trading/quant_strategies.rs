@@ -14,9 +14,10 @@ use sea_orm::{QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 use super::{read, written};
+use crate::decimal_text::DecimalText;
 use crate::projection::Projection;
 
-/// One strategy. Decimals are kept as text.
+/// One strategy.
 #[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "quant_strategies_v1")]
 pub struct Model {
@@ -32,22 +33,22 @@ pub struct Model {
     /// JSON.
     pub config: String,
     pub account_id: Option<String>,
-    pub allocated_capital: Option<String>,
-    pub allocated_capital_percent: Option<String>,
+    pub allocated_capital: Option<DecimalText>,
+    pub allocated_capital_percent: Option<DecimalText>,
     pub status: String,
     pub error_message: Option<String>,
     /// JSON.
     pub runtime_state: String,
     /// Realised, fees taken off.
-    pub total_pnl: String,
+    pub total_pnl: DecimalText,
     /// Positions that were closed, in whole or in part.
     pub total_trades: i64,
     pub winning_trades: i64,
     pub losing_trades: i64,
     /// Highest equity of the account that a cycle has seen.
-    pub equity_peak: String,
+    pub equity_peak: DecimalText,
     /// Largest fall of the equity below its peak, as a part of the peak.
-    pub max_drawdown: String,
+    pub max_drawdown: DecimalText,
     pub last_run_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
@@ -138,8 +139,8 @@ impl Model {
     ) -> Self {
         let text = written(config);
         let (amount, percent) = match capital {
-            Some(Capital::Amount(amount)) => (Some(amount.to_string()), None),
-            Some(Capital::Percent(percent)) => (None, Some(percent.to_string())),
+            Some(Capital::Amount(amount)) => (Some(amount.into()), None),
+            Some(Capital::Percent(percent)) => (None, Some(percent.into())),
             None => (None, None),
         };
         let runtime_state =
@@ -157,10 +158,10 @@ impl Model {
     }
 
     fn seen(self, equity: Decimal, at: DateTime<Utc>) -> Self {
-        let peak = decimal(&self.equity_peak).max(equity);
+        let peak = self.equity_peak.0.max(equity);
         let drawdown = (peak - equity).checked_div(peak).unwrap_or_default().round_dp(8).normalize();
-        let max_drawdown = decimal(&self.max_drawdown).max(drawdown);
-        Self { equity_peak: peak.to_string(), max_drawdown: max_drawdown.to_string(), last_run_at: Some(at), ..self }
+        let max_drawdown = self.max_drawdown.0.max(drawdown);
+        Self { equity_peak: peak.into(), max_drawdown: max_drawdown.into(), last_run_at: Some(at), ..self }
     }
 
     fn booked(self, outcome: Option<&OrderOutcome>) -> Self {
@@ -172,7 +173,7 @@ impl Model {
 
     fn filled(self, fill: &Fill) -> Self {
         let earned = fill.realized_pnl.unwrap_or_default().saturating_sub(fill.fee);
-        let total_pnl = decimal(&self.total_pnl).saturating_add(earned).to_string();
+        let total_pnl = self.total_pnl.0.saturating_add(earned).into();
         let closed = fill.realized_pnl.is_some();
         Self {
             total_pnl,
@@ -200,23 +201,18 @@ fn draft(key: &str, symbol: &str, config: &StrategyConfig, recorded: &Recorded) 
         status: StrategyStatus::Draft.as_str().to_owned(),
         error_message: None,
         runtime_state: String::new(),
-        total_pnl: "0".to_owned(),
+        total_pnl: DecimalText::default(),
         total_trades: 0,
         winning_trades: 0,
         losing_trades: 0,
-        equity_peak: "0".to_owned(),
-        max_drawdown: "0".to_owned(),
+        equity_peak: DecimalText::default(),
+        max_drawdown: DecimalText::default(),
         last_run_at: None,
         created_at: recorded.recorded_at,
         updated_at: recorded.recorded_at,
         version: 0,
         position: recorded.position.cast_signed(),
     }
-}
-
-/// The rows hold decimals that this fold wrote itself.
-fn decimal(text: &str) -> Decimal {
-    text.parse().unwrap_or_default()
 }
 
 /// Which strategies of a user.

@@ -81,6 +81,6 @@ impl Stack for Corelog {
 
     async fn total(&self) -> Decimal {
         let rows = balances::Entity::find().all(&self.models.read).await.unwrap();
-        rows.iter().map(|row| row.amount.parse::<Decimal>().unwrap()).sum()
+        rows.iter().map(|row| row.amount.0).sum()
     }
 }

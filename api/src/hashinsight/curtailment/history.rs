@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use domain::identity::role::{Access, Module, access};
 use domain::metadata::TenantId;
-use projections::Paging;
 use projections::hosting::{curtailment_runs, curtailment_targets, sites};
+use projections::{DecimalText, Paging};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::FromPrimitive;
 use sea_orm::ConnectionTrait;
@@ -169,9 +169,8 @@ fn came_true(run: &curtailment_runs::Model) -> f64 {
 impl From<curtailment_runs::Model> for RunOut {
     fn from(row: curtailment_runs::Model) -> Self {
         let share = came_true(&row);
-        let part = |planned: &str| {
-            Amount((Amount::of_row(planned).0 * Decimal::from_f64(share).unwrap_or_default()).round_dp(2))
-        };
+        let part =
+            |planned: DecimalText| Amount((planned.0 * Decimal::from_f64(share).unwrap_or_default()).round_dp(2));
         Self {
             plan_status: plan_status(&row.status, &row.mode),
             id: row.id,
@@ -191,9 +190,9 @@ impl From<curtailment_runs::Model> for RunOut {
             failed_count: row.failed_count,
             duration_hours: row.duration_hours,
             power_saved_kwh: row.power_saved_kwh * share,
-            cost_saved_usd: part(&row.cost_saved_usd),
-            revenue_lost_usd: row.revenue_lost_usd.as_deref().map(part),
-            net_savings_usd: row.net_savings_usd.as_deref().map(part),
+            cost_saved_usd: part(row.cost_saved_usd),
+            revenue_lost_usd: row.revenue_lost_usd.map(part),
+            net_savings_usd: row.net_savings_usd.map(part),
             btc_lost: row.btc_lost.map(|btc| btc * share),
             cancel_reason: row.cancel_reason,
             scheduled_start_time: row.starts_at,

@@ -55,7 +55,7 @@ impl Proposal {
             reduction_kw: body.target().reduction_kw(drawn_kw).map_err(refused)?,
             tolerance_kw: body.tolerance_kw(),
             miners_max: body.miners_max()?,
-            electricity_usd_per_kwh: body.electricity(site.electricity_usd_per_kwh.as_deref())?,
+            electricity_usd_per_kwh: body.electricity(site.electricity_usd_per_kwh)?,
             market: body.market()?,
         };
         let protected = body.protected()?;

@@ -8,6 +8,7 @@ use domain::hosting::curtailment_run::plan::ExecutionMode;
 use domain::hosting::curtailment_selection::{Strategy, Target};
 use domain::hosting::mining_economics::{BLOCK_REWARD_BTC, Market};
 use domain::hosting::site;
+use projections::DecimalText;
 use projections::hosting::miners;
 use rust_decimal::Decimal;
 use serde::Deserialize;
@@ -168,9 +169,8 @@ impl CurtailmentBody {
     }
 
     /// The price of electricity: the request's, else the site's.
-    pub(super) fn electricity(&self, of_site: Option<&str>) -> Result<Decimal, ApiError> {
-        let of_site = of_site.and_then(|rate| rate.parse().ok());
-        let rate = self.electricity_rate.map(|rate| rate.0).or(of_site);
+    pub(super) fn electricity(&self, of_site: Option<DecimalText>) -> Result<Decimal, ApiError> {
+        let rate = self.electricity_rate.map(|rate| rate.0).or(of_site.map(|rate| rate.0));
         rate.filter(|rate| site::rate_fits(*rate)).ok_or_else(|| {
             let limit = site::ELECTRICITY_USD_PER_KWH_MAX;
             ApiError::field("electricity_rate", format!("is needed, from 0 to {limit} USD/kWh; the site has none"))

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use commands::gateways::heartbeats::{Heartbeat, Heartbeats, Measured};
 use projections::compute::{gpu_servers, tasks};
+use rust_decimal::prelude::ToPrimitive;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -83,7 +84,7 @@ fn equipment(row: &gpu_servers::Model, last: Option<&Measured>) -> (Option<f64>,
     if let Some(last) = last {
         return (Some(rounded(memory(last).1)), Some(last.gpus.len()));
     }
-    let memory_gb = row.memory_gb.as_ref().and_then(|text| text.parse().ok());
+    let memory_gb = row.memory_gb.and_then(|memory| memory.0.to_f64());
     (memory_gb.map(rounded), row.gpu_count.and_then(|count| usize::try_from(count).ok()))
 }
 

@@ -65,7 +65,7 @@ impl From<tasks::Model> for TaskOut {
         Self {
             config: json(&row.config),
             result: json(row.result.as_deref().unwrap_or("{}")),
-            cost: Amount::of_row(&row.cost),
+            cost: row.cost.into(),
             id: row.id,
             user_id: row.user_id,
             title: row.title,

@@ -9,6 +9,7 @@ use domain::event::{DecodeError, Recorded};
 use rust_decimal::Decimal;
 
 use super::Model;
+use crate::decimal_text::DecimalText;
 
 /// What the ledger says of a run.
 #[derive(Debug)]
@@ -53,13 +54,13 @@ impl Booking {
 
 /// The row when a run begins: what was paid until now was for earlier ones.
 pub(super) fn begun(row: Model) -> Model {
-    let earlier = decimal(&row.earlier_cost) + decimal(&row.paid);
-    Model { earlier_cost: earlier.to_string(), paid: Decimal::ZERO.to_string(), cost: earlier.to_string(), ..row }
+    let earlier = row.earlier_cost.0 + row.paid.0;
+    Model { earlier_cost: earlier.into(), paid: DecimalText::default(), cost: earlier.into(), ..row }
 }
 
 /// The row when its run ended and is to cost so much.
 pub(super) fn billed(row: Model, cost: Decimal) -> Model {
-    Model { cost: (decimal(&row.earlier_cost) + cost).to_string(), ..row }
+    Model { cost: (row.earlier_cost.0 + cost).into(), ..row }
 }
 
 /// The row with what the ledger says.
@@ -68,21 +69,17 @@ pub(super) fn booked(row: Model, booking: &Booking) -> Model {
         return of_an_earlier_run(row, booking);
     }
     let paid = match booking.what {
-        Booked::Paid(amount) => decimal(&row.paid) + amount,
-        Booked::Settled => decimal(&row.paid),
+        Booked::Paid(amount) => row.paid.0 + amount,
+        Booked::Settled => row.paid.0,
     };
     let awaited = row.status != TaskStatus::Running.as_str() && matches!(booking.what, Booked::Paid(_));
-    let cost = if awaited { row.cost } else { (decimal(&row.earlier_cost) + paid).to_string() };
-    Model { paid: paid.to_string(), cost, ..row }
+    let cost = if awaited { row.cost } else { (row.earlier_cost.0 + paid).into() };
+    Model { paid: paid.into(), cost, ..row }
 }
 
 /// A run can begin before the one before it is settled.
 fn of_an_earlier_run(row: Model, booking: &Booking) -> Model {
     let Booked::Paid(amount) = booking.what else { return row };
-    let add = |text: &str| (decimal(text) + amount).to_string();
-    Model { earlier_cost: add(&row.earlier_cost), cost: add(&row.cost), ..row }
-}
-
-fn decimal(text: &str) -> Decimal {
-    text.parse().unwrap_or_default()
+    let add = |before: DecimalText| DecimalText(before.0 + amount);
+    Model { earlier_cost: add(row.earlier_cost), cost: add(row.cost), ..row }
 }
