@@ -9,4 +9,5 @@ mod fleet;
 mod leads;
 mod miner_commands;
 mod miners;
+mod overlapping_curtailments;
 mod sites;

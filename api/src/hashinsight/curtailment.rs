@@ -79,7 +79,7 @@ async fn execute_curtailment(
 
 /// Writes a plan down, and starts it when its time has come.
 async fn plan(app: &Server, caller: &Caller, body: &CurtailmentBody) -> Result<RunDone, ApiError> {
-    // Its run holds the miners by now: they cannot be proposed again.
+    // A run that has started holds its miners: they cannot be proposed again.
     if let Some((plan_id, CurtailmentRun::Known(run))) = app.created_before(&caller.request).await? {
         return Ok(done(plan_id, run.phase, run.mode, planned_or_started(run.phase)));
     }
@@ -87,6 +87,8 @@ async fn plan(app: &Server, caller: &Caller, body: &CurtailmentBody) -> Result<R
     let schedule = body.schedule(now)?;
     let (mode, start) = (schedule.mode, schedule.mode == ExecutionMode::Auto && schedule.starts_at <= now);
     let tenant = caller.user.tenant;
+    // Two at once would choose the same miners; another that comes sees what this one's run holds.
+    let _turn = app.turns.take("curtailment_run", &tenant.to_string()).await;
     let proposal = Proposal::of(app, tenant, body, schedule.hours()).await?;
     let plan = Box::new(proposal.plan(schedule, app.config.miners.curtailment_attempts_max));
     let create = |id| CurtailmentRunCommand::Plan { id, plan: plan.clone(), start };

@@ -8,6 +8,7 @@ use domain::crm::customer::{Customer, CustomerCommand, CustomerDetails};
 use domain::identity::role::Module;
 use projections::Paging;
 use projections::crm::{customers, deals};
+use projections::hosting::miners;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -83,8 +84,8 @@ struct CustomerOut {
     status: String,
     /// In US dollars per kilowatt-hour, as it was entered.
     electricity_cost: Option<Amount>,
-    /// Miners belong to hosting, and this list does not count them: null, not a number that nobody counted.
-    miners_count: Option<u64>,
+    /// Miners that stand at sites in the customer's name.
+    miners_count: i64,
     /// The won lead that became this customer.
     lead_id: Option<i64>,
 }
@@ -106,12 +107,13 @@ async fn list_customers(
     Query(query): Query<CustomersQuery>,
 ) -> Result<Envelope<CustomersOut>, ApiError> {
     let paging = Paging::new(query.page, query.per_page, 50, 100);
-    let db = lists.of(&["customers", "deals"]).await?;
+    let db = lists.of(&["customers", "deals", "miners"]).await?;
     let page = customers::list(&db, visible(&caller, Module::CrmCustomerView), paging).await?;
-    let ids = page.rows.iter().map(|customer| customer.id);
-    let revenue = deals::revenue(&db, caller.user.tenant, ids).await?;
+    let (tenant, ids) = (caller.user.tenant, page.rows.iter().map(|customer| customer.id));
+    let revenue = deals::revenue(&db, tenant, ids.clone()).await?;
+    let miners = miners::count_by_customer(&db, tenant, ids).await?;
     Ok(envelope::ok(CustomersOut {
-        data: page.rows.into_iter().map(|customer| shown(customer, &revenue)).collect(),
+        data: page.rows.into_iter().map(|customer| shown(customer, &revenue, &miners)).collect(),
         total: page.total,
         page: page.paging.page,
         per_page: page.paging.per_page,
@@ -133,7 +135,7 @@ impl From<CreateCustomerBody> for CustomerDetails {
     }
 }
 
-fn shown(row: customers::Model, revenue: &BTreeMap<i64, Decimal>) -> CustomerOut {
+fn shown(row: customers::Model, revenue: &BTreeMap<i64, Decimal>, miners: &BTreeMap<i64, i64>) -> CustomerOut {
     CustomerOut {
         id: row.id,
         name: row.name,
@@ -147,7 +149,7 @@ fn shown(row: customers::Model, revenue: &BTreeMap<i64, Decimal>) -> CustomerOut
         total_revenue: Amount(revenue.get(&row.id).copied().unwrap_or_default()),
         status: row.status,
         electricity_cost: row.electricity_cost.map(Amount::from),
-        miners_count: None,
+        miners_count: miners.get(&row.id).copied().unwrap_or_default(),
         lead_id: row.lead_id,
     }
 }

@@ -62,7 +62,7 @@ async fn create_lead(
     Permitted { caller, .. }: Permitted<Full<module::CrmCustomerMgmt>>,
     Body(body): Body<CreateLeadBody>,
 ) -> Result<Envelope<LeadDone>, ApiError> {
-    if body.status.as_deref().is_some_and(|status| status != LeadStatus::New.as_str()) {
+    if body.status.as_deref().map(lead_status).transpose()?.is_some_and(|status| status != LeadStatus::New) {
         return Err(ApiError::field("status", "a new lead is NEW"));
     }
     let details = LeadDetails::from(body);
@@ -120,8 +120,9 @@ async fn change_lead(
 
 /// A status is not changed in passing: that has rules of its own.
 async fn is_present_status(app: &Server, tenant: TenantId, id: i64, status: &str) -> Result<(), ApiError> {
+    let said = lead_status(status)?;
     match leads::find(app.models.read().await, tenant, id).await? {
-        Some(lead) if lead.status != status => {
+        Some(lead) if lead.status != said.as_str() => {
             let present = lead.status;
             let message = format!("the lead is {present}; POST /crm/api/lead/{id}/status changes that");
             Err(ApiError::field("status", message))

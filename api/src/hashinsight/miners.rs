@@ -142,7 +142,7 @@ async fn create_miner(
     let registration = Registration::from(body);
     let name = registrable(&app, &caller, &registration).await?;
     let id = app.bus.allocate("miner", 1, &caller.request.command()).await?;
-    name.give::<Miner>(&app, &caller.request, id, MinerCommand::Register { id, registration }).await?;
+    name.give::<Miner>(&app, &caller.request, "miner", (id, MinerCommand::Register { id, registration })).await?;
     app.settled(&caller.request).await;
     let miner = known_miner(&app, caller.user.tenant, id).await?;
     Ok(envelope::ok(MinerDone { message: "Miner created successfully", miner_id: id, miner }))

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
-use domain::hosting::site::{Site, SiteCommand, SiteDetails, SiteStatus, check_slug};
+use domain::hosting::site::{Site, SiteChanges, SiteCommand, SiteDetails, SiteStatus, check_slug};
 use domain::hosting::unique_name::NameOf;
 use projections::hosting::miners::{self, Filter, MinerStatus};
 use projections::hosting::sites;
@@ -98,7 +98,8 @@ async fn create_site(
     check_slug(&slug).and_then(|()| details.check()).map_err(commands::CommandError::Refused)?;
     let name = Name::free(&app, &caller.request, NameOf::Site, &slug).await?;
     let id = app.bus.allocate("site", 1, &caller.request.command()).await?;
-    let receipt = name.give::<Site>(&app, &caller.request, id, SiteCommand::Create { id, slug, details }).await?;
+    let receipt =
+        name.give::<Site>(&app, &caller.request, "site", (id, SiteCommand::Create { id, slug, details })).await?;
     app.settled(&caller.request).await;
     caller.request.version(receipt.sequence);
     let done = SiteDone { site_id: id, message: "Site created successfully" };
@@ -171,8 +172,8 @@ async fn change_site(
     }
     let status = body.status.as_deref().map(site_status).transpose()?;
     let id = site_id.to_string();
-    let details = changed(body, site);
-    app.change::<Site>(&caller.request, &id, SiteCommand::Change { details }).await?;
+    let changes = SiteChanges::from(body);
+    app.change::<Site>(&caller.request, &id, SiteCommand::Change { changes }).await?;
     if let Some(status) = status {
         let receipt = app.execute::<Site>(&caller.request, &id, SiteCommand::ChangeStatus { status }).await?;
         caller.request.version(receipt.sequence);
@@ -209,15 +210,16 @@ impl From<CreateSiteBody> for SiteDetails {
     }
 }
 
-fn changed(body: ChangeSiteBody, site: sites::Model) -> SiteDetails {
-    let rate = site.electricity_usd_per_kwh.map(Amount::from);
-    SiteDetails {
-        name: body.name.unwrap_or(site.name),
-        location: body.location.unwrap_or(site.location),
-        capacity_mw: body.capacity_mw.unwrap_or(site.capacity_mw),
-        electricity_usd_per_kwh: body.electricity_rate.or(rate).map(|rate| rate.0),
-        operator_name: text(body.operator_name).or(site.operator_name),
-        contact_email: text(body.contact_email).or(site.contact_email),
+impl From<ChangeSiteBody> for SiteChanges {
+    fn from(body: ChangeSiteBody) -> Self {
+        Self {
+            name: body.name,
+            location: body.location,
+            capacity_mw: body.capacity_mw,
+            electricity_usd_per_kwh: body.electricity_rate.map(|rate| rate.0),
+            operator_name: text(body.operator_name),
+            contact_email: text(body.contact_email),
+        }
     }
 }
 

@@ -41,35 +41,33 @@ impl Name {
     }
 
     /// Takes the name for `holder` and brings it into being by `command`; the name is free again when that is refused.
-    ///
-    /// The keys of both commands are settled before anything is awaited, so that the rows of a repeated batch get the
-    /// keys that they had.
+    /// `purpose` tells apart what one request gives names to.
     ///
     /// # Errors
     /// That the name is in use, what the command was refused for, or that the log does not answer.
-    pub(super) fn give<A: Decider>(
+    pub(super) async fn give<A: Decider>(
         self,
         app: &Server,
         request: &RequestContext,
-        holder: i64,
-        command: A::Command,
-    ) -> impl Future<Output = Result<Receipt<A>, ApiError>> {
-        let (taking, creating) = (request.command(), request.command());
-        async move {
-            let stream = stream_id(request.tenant, self.of, &self.text);
-            let take = UniqueNameCommand::Take { holder, missing: self.missing };
-            match app.bus.execute::<UniqueName>(&stream, take, &taking).await {
-                Ok(receipt) => request.reached(receipt.position),
-                Err(CommandError::Refused(UniqueNameError::InUse { .. })) => return Err(in_use(self.of)),
-                Err(error) => return Err(error.into()),
-            }
-            let created = app.bus.execute::<A>(&holder.to_string(), command, &creating).await;
-            match &created {
-                Ok(receipt) => request.reached(receipt.position),
-                Err(_) => free(app, &stream, holder, CommandContext { key: None, ..taking }).await,
-            }
-            Ok(created?)
+        purpose: &str,
+        (holder, command): (i64, A::Command),
+    ) -> Result<Receipt<A>, ApiError> {
+        let taking = request.command_for(&format!("{purpose}/name"));
+        let stream = stream_id(request.tenant, self.of, &self.text);
+        let take = UniqueNameCommand::Take { holder, missing: self.missing };
+        match app.bus.execute::<UniqueName>(&stream, take, &taking).await {
+            Ok(receipt) => request.reached(receipt.position),
+            Err(CommandError::Refused(UniqueNameError::InUse { .. })) => return Err(in_use(self.of)),
+            Err(error) => return Err(error.into()),
         }
+        let created = app.bus.execute::<A>(&holder.to_string(), command, &request.command_for(purpose)).await;
+        match &created {
+            Ok(receipt) => request.reached(receipt.position),
+            // It may have been appended all the same: whoever wants the name later finds out.
+            Err(CommandError::Log(_)) => {}
+            Err(_) => free(app, &stream, holder, CommandContext { key: None, ..taking }).await,
+        }
+        Ok(created?)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The miners of a tenant, with what was last read of each and what it was last told.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use domain::event::{DecodeError, Recorded};
 use domain::hosting::curtailment_run::target::TargetState;
@@ -15,7 +17,7 @@ use crate::projection::Projection;
 
 /// One miner.
 #[derive(Debug, Clone, PartialEq, DeriveEntityModel)]
-#[sea_orm(table_name = "miners_v1")]
+#[sea_orm(table_name = "miners_v2")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: i64,
@@ -25,6 +27,7 @@ pub struct Model {
     pub model_id: i64,
     #[sea_orm(indexed)]
     pub site_id: i64,
+    #[sea_orm(indexed)]
     pub customer_id: Option<i64>,
     pub ip_address: Option<String>,
     pub location_slot: Option<String>,
@@ -79,7 +82,7 @@ impl Projection for Miners {
     type Event = Change;
 
     const NAME: &'static str = "miners";
-    const TABLE: &'static str = "miners_v1";
+    const TABLE: &'static str = "miners_v2";
     const CONSUMES: &'static [&'static str] = &["miner", "miner_command", "curtailment_run"];
 
     fn decode(recorded: &Recorded) -> Result<Option<Change>, DecodeError> {
@@ -212,10 +215,15 @@ fn observed(row: Model, observation: &Observation) -> Model {
     }
 }
 
+/// Plans may overlap. A miner stays with the run that has it, which alone lets go of it.
 fn of_run(row: Model, event: &CurtailmentRunEvent, recorded: &Recorded) -> Model {
+    let run = recorded.aggregate_id.parse().ok();
+    if row.held_by_run.is_some() && row.held_by_run != run {
+        return row;
+    }
     match event {
         CurtailmentRunEvent::Started { .. } | CurtailmentRunEvent::RestoreStarted { .. } => {
-            Model { held_by_run: recorded.aggregate_id.parse().ok(), updated_at: recorded.recorded_at, ..row }
+            Model { held_by_run: run, updated_at: recorded.recorded_at, ..row }
         }
         CurtailmentRunEvent::TargetMoved { state, .. } => match state {
             TargetState::Pending | TargetState::Dispatched | TargetState::Confirmed | TargetState::Drifted => row,
@@ -356,4 +364,23 @@ pub async fn find_among(
     id: i64,
 ) -> Result<Option<Model>, DbErr> {
     matching(tenant, filter).filter(Column::Id.eq(id)).one(db).await
+}
+
+/// How many miners each of these customers has, by customer; those who have none are left out.
+///
+/// # Errors
+/// What the database said.
+pub async fn count_by_customer(
+    db: &impl ConnectionTrait,
+    tenant: TenantId,
+    customers: impl IntoIterator<Item = i64>,
+) -> Result<BTreeMap<i64, i64>, DbErr> {
+    let counted = Entity::find()
+        .select_only()
+        .column(Column::CustomerId)
+        .column_as(Column::Id.count(), "miners")
+        .filter(Column::Tenant.eq(tenant.to_string()))
+        .filter(Column::CustomerId.is_in(customers))
+        .group_by(Column::CustomerId);
+    Ok(counted.into_tuple::<(i64, i64)>().all(db).await?.into_iter().collect())
 }

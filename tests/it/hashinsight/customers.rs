@@ -9,6 +9,8 @@ use tests::engine::Engine;
 use tests::fresh_id;
 use tests::server::TestServer;
 
+use super::fleet::{ANTMINER_S21, site};
+
 fn body() -> Value {
     json!({ "name": "New Customer", "email": "new@example.com", "phone": "+1-555-0000-0000", "company": "New Company" })
 }
@@ -42,8 +44,36 @@ async fn a_customer_is_created_and_listed(engine: Engine) {
     }
     assert_eq!((&first["status"], &first["total_revenue"]), (&json!("active"), &json!(0.0)));
     // Nobody said, so nobody knows.
-    assert_eq!((&first["mining_capacity"], &first["miners_count"]), (&Value::Null, &Value::Null));
+    assert_eq!((&first["mining_capacity"], &first["miners_count"]), (&Value::Null, &json!(0)));
     assert_eq!(first["join_date"].as_str().map(str::len), Some("2025-01-15".len()));
+}
+
+#[tokio::test]
+async fn miners_count_for_the_customer_they_belong_to_sqlite() {
+    miners_count_for_the_customer_they_belong_to(Engine::Sqlite).await;
+}
+#[tokio::test]
+async fn miners_count_for_the_customer_they_belong_to_postgres() {
+    miners_count_for_the_customer_they_belong_to(Engine::Postgres).await;
+}
+async fn miners_count_for_the_customer_they_belong_to(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let admin = server.admin(Surface::HashInsight);
+    for _ in 0..2 {
+        admin.post("/crm/api/customer", body()).await.expect(200);
+    }
+    let place = site(&admin, "a").await;
+    let before = server.head().await;
+    for sn in ["SN-1", "SN-2"] {
+        let miner = json!({ "sn": sn, "model_id": ANTMINER_S21, "site_id": place, "customer_id": 1 });
+        admin.post("/hosting/api/miners/create", miner).await.expect(200);
+    }
+    let counts = async |query: &str| {
+        let listed = admin.get(&format!("/crm/api/customers{query}")).await.expect(200);
+        [0, 1].map(|row| listed.at(&format!("/data/{row}/miners_count")).as_i64().unwrap())
+    };
+    assert_eq!(counts("").await, [0, 2]);
+    assert_eq!(counts(&format!("?as_of={before}")).await, [0, 0]);
 }
 
 #[tokio::test]

@@ -103,7 +103,7 @@ async fn an_update_changes_what_it_names_and_nothing_else() {
     let admin = server.admin(Surface::HashInsight);
     let lead = create(&admin, mira()).await;
     let path = format!("/crm/api/lead/{lead}");
-    let body = json!({ "source": "fair", "phone": null, "email": "", "next_followup": "2025-03-01", "status": "NEW" });
+    let body = json!({ "source": "fair", "phone": null, "email": "", "next_followup": "2025-03-01", "status": "new" });
     let changed = admin.put(&path, body).await.expect(200);
     assert_eq!((changed.at("/message"), changed.header("etag")), (&json!("Lead updated successfully"), "\"2\""));
     let listed = admin.get("/crm/api/leads").await.expect(200);

@@ -55,6 +55,23 @@ async fn a_site_is_created_listed_and_changed(engine: Engine) {
 }
 
 #[tokio::test]
+async fn two_who_change_different_things_of_a_site_both_succeed() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let admin = server.admin(Surface::HashInsight);
+    admin.post("/hosting/api/sites", wyoming()).await.expect(201);
+    let path = "/hosting/api/sites/1";
+    for round in 1..=20_i64 {
+        let (name, location) = (format!("name {round}"), format!("place {round}"));
+        let (one, other) =
+            tokio::join!(admin.put(path, json!({ "name": name })), admin.put(path, json!({ "location": location })),);
+        one.expect(200);
+        other.expect(200);
+        let site = admin.get(path).await.expect(200);
+        assert_eq!((site.at("/site/name"), site.at("/site/location")), (&json!(name), &json!(location)));
+    }
+}
+
+#[tokio::test]
 async fn a_site_sums_up_its_miners() {
     let server = TestServer::start(Engine::Sqlite).await;
     let admin = server.admin(Surface::HashInsight);

@@ -68,11 +68,13 @@ async fn create_miners(
     if !(1..=BATCH_MAX).contains(&body.miners.len()) {
         return Err(ApiError::field("miners", format!("must list 1 to {BATCH_MAX} miners")));
     }
+    // A number for each row, whether it will do or not: repeated, each has the number that it had.
+    let count = u32::try_from(body.miners.len()).unwrap_or(u32::MAX);
     let (ready, mut errors) = checked(&app, &caller, body.miners).await?;
     let mut created = Vec::new();
-    if let Ok(count @ 1..) = u32::try_from(ready.len()) {
+    if !ready.is_empty() {
         let first = app.bus.allocate("miner", count, &caller.request.command()).await?;
-        let registering = (first..).zip(ready).map(|(id, row)| register(&app, &caller, id, row));
+        let registering = ready.into_iter().map(|row| register(&app, &caller, first, row));
         let registered: Vec<_> = stream::iter(registering).buffered(AT_ONCE).collect().await;
         for outcome in registered {
             match outcome {
@@ -118,6 +120,9 @@ async fn checked_row(
     row: serde_json::Value,
     seen: &mut BTreeSet<String>,
 ) -> Result<(Registration, Name), ApiError> {
+    if !row.is_object() {
+        return Err(ApiError::field("", "must be an object"));
+    }
     let row: CreateMinerBody = serde_json::from_value(row).map_err(|error| ApiError::field("", error.to_string()))?;
     let registration = Registration::from(row);
     let name = registrable(app, caller, &registration).await?;
@@ -127,20 +132,14 @@ async fn checked_row(
     Ok((registration, name))
 }
 
-fn register(
-    app: &Server,
-    caller: &Caller,
-    id: i64,
-    row: ReadyRow,
-) -> impl Future<Output = Result<CreatedOut, RowError>> {
+async fn register(app: &Server, caller: &Caller, first: i64, row: ReadyRow) -> Result<CreatedOut, RowError> {
     let ReadyRow { index, registration, name } = row;
     let sn = registration.serial_number.clone();
-    let registering = name.give::<Miner>(app, &caller.request, id, MinerCommand::Register { id, registration });
-    async move {
-        match registering.await {
-            Ok(_) => Ok(CreatedOut { index, miner_id: id, sn }),
-            Err(error) => Err(RowError { index, sn: Some(sn), message: error.message }),
-        }
+    let id = first + i64::try_from(index).unwrap_or(i64::MAX);
+    let register = MinerCommand::Register { id, registration };
+    match name.give::<Miner>(app, &caller.request, &format!("miner/{index}"), (id, register)).await {
+        Ok(_) => Ok(CreatedOut { index, miner_id: id, sn }),
+        Err(error) => Err(RowError { index, sn: Some(sn), message: error.message }),
     }
 }
 

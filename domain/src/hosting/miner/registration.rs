@@ -1,6 +1,6 @@
 //! What is known of a miner from the start.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -77,7 +77,8 @@ impl Registration {
         if !self.location_slot.as_deref().is_none_or(slot_fits) {
             return Err(MinerError::LocationSlotOutOfRange);
         }
-        if self.ip_address.is_some_and(|address| address.is_unspecified() || address.is_multicast()) {
+        let of_many = |address: IpAddr| address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST);
+        if self.ip_address.is_some_and(|address| address.is_unspecified() || of_many(address)) {
             return Err(MinerError::AddressOutOfRange);
         }
         if !self.hashrate_ths.is_none_or(|ths| ths > 0.0 && ths <= HASHRATE_THS_MAX) {
