@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 use crate::app::App;
 use crate::error::{ApiError, Place};
 use crate::extract::Query;
+use crate::request::RequestContext;
 
 /// Past lists kept for the next page.
 const KEPT_MAX: usize = 4;
@@ -66,6 +67,7 @@ impl FromRequestParts<App> for Lists {
         let Query(AsOfQuery { as_of }) = Query::from_request_parts(parts, app).await?;
         let moment = as_of.map(|text| text.parse()).transpose();
         let moment = moment.map_err(|fault: NoMoment| ApiError::field("as_of", fault).of(Place::Query))?;
+        parts.extensions.get::<RequestContext>().inspect(|request| request.looks_back());
         Ok(Self { app: Arc::clone(app), moment })
     }
 }

@@ -29,6 +29,7 @@ pub mod secrets;
 pub mod server;
 pub mod storage;
 pub mod surface;
+mod unread;
 pub mod zinnia;
 
 pub use openapi::openapi_documents;

@@ -1,5 +1,6 @@
 //! What happens to every request around its handler: identity, limits, idempotency, answer headers.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
@@ -20,6 +21,7 @@ use crate::extract::{self, BODY_BYTES_MAX};
 use crate::metrics;
 use crate::request::{RequestContext, serving};
 use crate::surface::Surface;
+use crate::unread::Unread;
 use crate::zinnia::device_caller;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -42,11 +44,14 @@ pub(crate) struct Pipeline {
 /// The middleware of a surface.
 pub(crate) async fn serve(State(pipeline): State<Pipeline>, request: Request, next: Next) -> Response {
     let (Pipeline { app, surface }, began) = (pipeline, Instant::now());
+    let (request, unread) = Unread::of(request);
     let address = client_address(&app.config.trusted_proxies, peer(&request), request.headers());
     let context = RequestContext::new(request_id(&app, request.headers()), surface, address, app.clock().clone());
+    let past = request.method().is_safe() && asks_for(&request, "as_of").is_some_and(|moment| !moment.is_empty());
     let answer = serving(context.id, handle(&app, context.clone(), request, next)).await;
-    let answer =
-        answer.and_then(|response| nothing_missing(&context, response)).unwrap_or_else(IntoResponse::into_response);
+    let answer = answer.and_then(|response| nothing_missing(&context, response));
+    let answer = answer.and_then(|response| of_the_moment(&context, past, response));
+    let answer = answer.unwrap_or_else(IntoResponse::into_response);
     let mut response = surface.render(Some(context.id), answer);
     metrics::count_request(surface, response.status(), began);
     let headers = response.headers_mut();
@@ -62,6 +67,9 @@ pub(crate) async fn serve(State(pipeline): State<Pipeline>, request: Request, ne
     if let Some(etag) = context.etag().and_then(|version| HeaderValue::try_from(format!("\"{version}\"")).ok()) {
         headers.insert(header::ETAG, etag);
     }
+    if let Some(unread) = unread {
+        unread.end(&mut response).await;
+    }
     response
 }
 
@@ -69,6 +77,14 @@ pub(crate) async fn serve(State(pipeline): State<Pipeline>, request: Request, ne
 fn nothing_missing(context: &RequestContext, response: Response) -> Result<Response, ApiError> {
     if context.is_late() && response.status() == StatusCode::NOT_FOUND {
         return Err(ApiError::unavailable(&"what was done is not shown yet"));
+    }
+    Ok(response)
+}
+
+/// Nobody who asks for a past moment is shown the present one.
+fn of_the_moment(context: &RequestContext, past: bool, response: Response) -> Result<Response, ApiError> {
+    if past && response.status().is_success() && !context.knows_the_past() {
+        return Err(ApiError::field("as_of", "is not kept: this is only shown as it is now").of(Place::Query));
     }
     Ok(response)
 }
@@ -225,10 +241,15 @@ fn idempotency_key(request: &Request) -> Result<Option<String>, ApiError> {
     }
 }
 
+/// What the query says last of `name`.
+fn asks_for<'a>(request: &'a Request, name: &str) -> Option<Cow<'a, str>> {
+    let query = form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
+    query.filter(|(given, _)| given == name).last().map(|(_, value)| value)
+}
+
 /// Whether the command is only rehearsed. Where nothing can be rehearsed, whoever asks for it must not be served for real.
 fn dry_run(request: &Request, surface: Surface) -> Result<bool, ApiError> {
-    let query = form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
-    let asked = query.filter(|(name, _)| name == "dry_run").last().map(|(_, value)| value);
+    let asked = asks_for(request, "dry_run");
     let refused = |message: &str| ApiError::field("dry_run", message).of(Place::Query);
     if surface == Surface::Platform {
         let asked = asked.map(|asked| asked.parse()).transpose();

@@ -67,6 +67,7 @@ struct Progress {
     /// Version of the one resource that was changed; 0 for none.
     version: AtomicU64,
     /// The read models did not show in time what its commands did.
+    looks_back: AtomicBool,
     late: AtomicBool,
     /// What a dry run would append.
     rehearsed: Mutex<Vec<RehearsedEvent>>,
@@ -218,6 +219,15 @@ impl RequestContext {
     /// Says that the answer depends on `position`.
     pub fn reached(&self, position: u64) {
         self.progress.position.fetch_max(position, Ordering::Relaxed);
+    }
+
+    /// Says that the answer is of the moment that was asked for.
+    pub(crate) fn looks_back(&self) {
+        self.progress.looks_back.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn knows_the_past(&self) -> bool {
+        self.progress.looks_back.load(Ordering::Relaxed)
     }
 
     /// Says that the read models do not show yet what the commands of this request did.

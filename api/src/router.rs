@@ -20,6 +20,7 @@ use crate::metrics;
 use crate::openapi::document;
 use crate::pipeline::{self, Pipeline};
 use crate::surface::Surface;
+use crate::unread::Unread;
 
 /// Everything on one port.
 pub(crate) fn router(app: &App) -> Router {
@@ -80,7 +81,12 @@ async fn method_not_allowed() -> ApiError {
 }
 
 async fn unknown_path(request: Request) -> Response {
-    Surface::of_path(request.uri().path()).render(None, ApiError::not_found().into_response())
+    let (request, unread) = Unread::of(request);
+    let mut response = Surface::of_path(request.uri().path()).render(None, ApiError::not_found().into_response());
+    if let Some(unread) = unread {
+        unread.end(&mut response).await;
+    }
+    response
 }
 
 /// A bug: the request fails, the server goes on.

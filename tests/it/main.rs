@@ -7,6 +7,7 @@ mod backup;
 mod bad_input;
 mod battery_readings;
 mod bitrun;
+mod connections;
 mod cors;
 mod crash;
 mod documents;

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use projections::billing::balances;
 use projections::compute::task_counts;
 use projections::identity::users;
+use sea_orm::ConnectionTrait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -13,7 +14,8 @@ use utoipa_axum::routes;
 
 use super::envelope::{self, Envelope};
 use crate::amount::Amount;
-use crate::app::{App, Server};
+use crate::app::App;
+use crate::as_of::Lists;
 use crate::auth::passwords::Policy;
 use crate::auth::{Caller, SignedIn, own_account};
 use crate::error::ApiError;
@@ -64,16 +66,14 @@ struct CurrentUserOut {
 }
 
 #[utoipa::path(get, path = "/api/users/me", operation_id = "get_current_user",
-    responses((status = 200, body = Envelope<CurrentUserOut>)))]
-async fn get_current_user(
-    State(app): State<App>,
-    SignedIn(caller): SignedIn,
-) -> Result<Envelope<CurrentUserOut>, ApiError> {
-    Ok(envelope::ok(shown(&app, &caller).await?))
+    params(("as_of" = Option<String>, Query)), responses((status = 200, body = Envelope<CurrentUserOut>)))]
+async fn get_current_user(lists: Lists, SignedIn(caller): SignedIn) -> Result<Envelope<CurrentUserOut>, ApiError> {
+    let db = lists.of(&["users", "balances", "task_counts"]).await?;
+    Ok(envelope::ok(shown(&db, &caller).await?))
 }
 
-async fn shown(server: &Server, caller: &Caller) -> Result<CurrentUserOut, ApiError> {
-    let (db, tenant, id) = (server.models.read().await, caller.user.tenant, caller.user.id);
+async fn shown(db: &impl ConnectionTrait, caller: &Caller) -> Result<CurrentUserOut, ApiError> {
+    let (tenant, id) = (caller.user.tenant, caller.user.id);
     let user = users::find(db, tenant, id).await?;
     let user = UserOut::of(user.ok_or_else(ApiError::not_found)?)?;
     let balance = balances::of(db, tenant, id).await?;
@@ -97,7 +97,7 @@ async fn update_current_user(
     Body(body): Body<ProfileBody>,
 ) -> Result<Envelope<CurrentUserOut>, ApiError> {
     own_account::change_profile(&app, &caller, body.username, body.full_name).await?;
-    Ok(envelope::ok(shown(&app, &caller).await?))
+    Ok(envelope::ok(shown(app.models.read().await, &caller).await?))
 }
 
 #[derive(Deserialize, ToSchema)]

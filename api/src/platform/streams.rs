@@ -56,6 +56,7 @@ async fn get_stream(
     Query(query): Query<StreamQuery>,
 ) -> Result<Json<StreamOut>, ApiError> {
     let (as_of, limit) = (moment("as_of", query.as_of.as_deref())?, limit(query.limit)?);
+    caller.request.looks_back();
     let history = match show(app.log().as_ref(), &aggregate_type, &aggregate_id, as_of).await {
         Err(ReplayError::UnknownAggregate { .. }) => None,
         shown => shown?,

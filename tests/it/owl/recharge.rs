@@ -13,6 +13,8 @@ use tests::engine::Engine;
 use tests::server::{Client, TestServer, WAIT_MAX};
 use tokio::time::timeout;
 
+use super::accounts::registered;
+
 async fn issue(admin: &Client, body: Value) -> Vec<String> {
     let answer = admin.post("/api/recharge/codes", body).await.expect(200);
     let codes = answer.at("/data/codes").as_array().unwrap();
@@ -196,7 +198,7 @@ async fn tenants_and_roles_are_kept_apart() {
 #[tokio::test]
 async fn lists_answer_as_of_a_past_position() {
     let server = TestServer::start(Engine::Sqlite).await;
-    let (admin, user) = (server.admin(Surface::Owl), server.user(Surface::Owl));
+    let (admin, user) = (server.admin(Surface::Owl), registered(&server, "ada").await);
     let code = issue(&admin, json!({ "amount": 10 })).await.remove(0);
     let before = server.head().await;
     user.post("/api/recharge/redeem", json!({ "code": code })).await.expect(200);
@@ -205,6 +207,15 @@ async fn lists_answer_as_of_a_past_position() {
     assert_eq!((then.at("/items/0/used_count"), now.at("/items/0/used_count")), (&json!(0), &json!(1)));
     assert_eq!(user.get(&format!("/api/recharge/records?as_of={before}")).await.expect(200).at("/total"), 0);
     admin.get("/api/recharge/codes?as_of=soon").await.expect(422);
+    let me = user.get(&format!("/api/users/me?as_of={before}")).await.expect(200);
+    assert_eq!(me.at("/data/balance"), 0.0);
+    assert_eq!(user.get("/api/users/me").await.expect(200).at("/data/balance"), 10.0);
+    // What is only known as it is now is not passed off as what it was.
+    for path in ["/api/users/stats", "/api/gpu/servers"] {
+        let refused = user.get(&format!("{path}?as_of={before}")).await.expect(422);
+        assert!(refused.at("/details/field_errors/as_of/0").is_string(), "{}", refused.text);
+        user.get(&format!("{path}?as_of=")).await.expect(200);
+    }
 }
 
 #[tokio::test]
