@@ -41,7 +41,8 @@ impl<'de> Deserialize<'de> for Amount {
         if text.contains('_') {
             return Err(de::Error::custom(NOT_A_NUMBER));
         }
-        let parsed = text.parse().or_else(|_| Decimal::from_scientific(&text));
+        // Digits beyond what a decimal holds are refused rather than rounded.
+        let parsed = Decimal::from_str_exact(&text).or_else(|_| Decimal::from_scientific(&text));
         parsed.map(Self).map_err(|_| de::Error::custom(format_args!("{NOT_A_NUMBER} of at most 28 digits")))
     }
 }
@@ -62,5 +63,6 @@ mod tests {
         assert!(serde_json::from_str::<Amount>("\"ten\"").is_err());
         assert!(serde_json::from_str::<Amount>("1e400").is_err());
         assert!(serde_json::from_str::<Amount>("\"5_0\"").is_err());
+        assert!(serde_json::from_str::<Amount>("\"0.00999999999999999999999999999999\"").is_err());
     }
 }

@@ -33,6 +33,7 @@ use crate::surface::Surface;
 
 pub use permission::{Full, Permitted, Read, module};
 pub use sessions::OpenSessions;
+pub(crate) use sessions::revoked;
 pub use tokens::{Claims, Grant, TokenKind, Tokens};
 pub use unknown_logins::UnknownLogins;
 

@@ -161,6 +161,9 @@ async fn export_to(file: &Path, wanted: &Wanted, storage: &Storage) -> Result<Ex
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let opened = options.open(file).map_err(cannot)?;
+    // A file that was there before keeps its mode until it is told otherwise.
+    #[cfg(unix)]
+    opened.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600)).map_err(cannot)?;
     let mut output = BufWriter::new(opened);
     let exported = replay::export::export(&storage.log, wanted, &mut output, &Bars::default()).await?;
     output.get_ref().sync_all()?;

@@ -267,6 +267,7 @@ impl From<ReplayError> for ApiError {
             ReplayError::Decode(_)
             | ReplayError::State(_)
             | ReplayError::FullTable
+            | ReplayError::Backwards
             | ReplayError::Output(_)
             | ReplayError::Input(_)
             | ReplayError::Import { .. }

@@ -229,7 +229,9 @@ async fn serve_tasks(arguments: AgentArguments, config: &Config) -> Result<ExitC
 
 /// Log lines go to standard error, and those of a server to their table as well.
 fn write_logs(config: &Config, system_lines: Option<SystemLines>) {
-    let filter = EnvFilter::try_new(&config.log).unwrap_or_default();
+    // Notices of PostgreSQL are no news, unless somebody asks for them: tables that are there already, for the most part.
+    let directives = format!("sqlx::postgres::notice=warn,{}", config.log);
+    let filter = EnvFilter::try_new(directives).unwrap_or_default();
     let logs = tracing_subscriber::registry().with(filter).with(system_lines);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = lines.with_ansi(std::io::stderr().is_terminal());

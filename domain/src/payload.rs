@@ -39,6 +39,11 @@ pub fn check(json: &[u8], levels_max: usize) -> Result<(), UnfitPayload> {
     Ok(())
 }
 
+/// Whether a text in `json` holds the character NUL.
+pub fn holds_nul(json: &str) -> bool {
+    check(json.as_bytes(), usize::MAX) == Err(UnfitPayload::Nul)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -25,6 +25,8 @@ pub enum ReplayError {
     /// Secrets, kept commands and readers are for another installation, which takes no table.
     #[error("--full is for ndjson: a table cannot be imported")]
     FullTable,
+    #[error("the range ends before it begins")]
+    Backwards,
     /// Somebody else does the same at the moment.
     #[error("another {0} is under way")]
     Busy(&'static str),

@@ -152,6 +152,9 @@ impl Wanted {
         if self.full && self.format == Format::Csv {
             return Err(ReplayError::FullTable);
         }
+        if self.from.zip(self.to).is_some_and(|(from, to)| from.is_after(to)) {
+            return Err(ReplayError::Backwards);
+        }
         self.event_type.as_deref().map_or(Ok(()), known_event)
     }
 }

@@ -38,6 +38,15 @@ impl std::fmt::Display for Moment {
 }
 
 impl Moment {
+    /// Whether it is later than `other`. A position and a time are not compared.
+    pub fn is_after(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Position(this), Self::Position(other)) => this > other,
+            (Self::Time(this), Self::Time(other)) => this > other,
+            (Self::Position(_), Self::Time(_)) | (Self::Time(_), Self::Position(_)) => false,
+        }
+    }
+
     /// The last position that belongs to this moment, where a part of the log up to this moment ends.
     ///
     /// # Errors

@@ -154,6 +154,6 @@ async fn look_up(server: &Server, id: Uuid) -> Result<Option<Open>, ApiError> {
 }
 
 /// The session was closed, or is over.
-fn revoked() -> ApiError {
+pub(crate) fn revoked() -> ApiError {
     ApiError { code: "token_revoked", ..ApiError::unauthenticated("Token has been revoked") }
 }

@@ -10,10 +10,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::auth::SignedIn;
 use crate::auth::passwords::Policy;
 use crate::auth::registration::{Registration, register};
 use crate::auth::sign_in::{self, Credentials, Entrance, Lives};
+use crate::auth::{SignedIn, revoked};
 use crate::error::{ApiError, ErrorKind};
 use crate::extract::{Body, Form};
 use crate::request::RequestContext;
@@ -117,7 +117,13 @@ async fn refresh(
     request: RequestContext,
     Body(body): Body<RefreshBody>,
 ) -> Result<Json<TokensOut>, ApiError> {
-    Ok(Json(sign_in::refresh(&app, &request, &body.refresh_token, LIVES).await?.into()))
+    let entered = sign_in::refresh(&app, &request, &body.refresh_token, LIVES).await;
+    Ok(Json(entered.map_err(of_closed_session)?.into()))
+}
+
+/// A token of a session that was closed is revoked, whichever of the two it is.
+fn of_closed_session(error: ApiError) -> ApiError {
+    if error.code == "user.session_closed" { revoked() } else { error }
 }
 
 #[derive(Serialize, ToSchema)]

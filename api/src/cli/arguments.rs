@@ -86,10 +86,10 @@ pub struct ListArguments {
 
 #[derive(Debug, Args)]
 pub struct DiffArguments {
-    /// The earlier moment: a position or a time.
+    /// The moment to compare from: a position or a time.
     #[arg(long)]
     pub(super) from: Moment,
-    /// The later moment.
+    /// The moment to compare with, as a rule a later one.
     #[arg(long)]
     pub(super) to: Moment,
     #[command(flatten)]

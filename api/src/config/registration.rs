@@ -43,6 +43,9 @@ impl RegistrationSettings {
         if self.recaptcha_site_key.is_some() != self.recaptcha_secret.is_some() {
             return Some(("recaptcha_secret", "and recaptcha_site_key go together"));
         }
+        if !(0.0..=1.0).contains(&self.recaptcha_score_min) {
+            return Some(("recaptcha_score_min", "must be between 0 and 1"));
+        }
         let is_url = self.recaptcha_url.starts_with("https://") || self.recaptcha_url.starts_with("http://");
         (!is_url).then_some(("recaptcha_url", "must begin with https:// or http://"))
     }

@@ -79,6 +79,8 @@ fn wanted(expected: &str) -> &str {
         "a boolean" => "true or false",
         "a sequence" => "a list",
         "socket address" => "an address and a port",
+        types if types.starts_with("enum ") => "one of the words that corelog.example.toml names",
+        types if types.starts_with("struct ") => "a table of settings, as in corelog.example.toml",
         other => other,
     }
 }

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use self::out::{ServerOut, StatusOut};
 use super::agents::token;
 use super::envelope::{self, Envelope};
+use super::whole_numbers::whole;
 use crate::app::{App, Server, row_after};
 use crate::auth::{Admin, Caller};
 use crate::error::ApiError;
@@ -35,20 +36,16 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 struct RegisterServerBody {
     name: String,
     host: String,
-    #[serde(default = "ssh")]
-    port: u16,
+    /// 22 when it is missing.
+    port: Option<u16>,
     description: Option<String>,
-    #[serde(default = "four")]
-    max_concurrent_tasks: u32,
+    /// 4 when it is missing.
+    #[serde(default, deserialize_with = "whole")]
+    max_concurrent_tasks: Option<u32>,
 }
 
-fn ssh() -> u16 {
-    22
-}
-
-fn four() -> u32 {
-    4
-}
+const PORT_OF_SSH: u16 = 22;
+const CONCURRENT_TASKS: u32 = 4;
 
 #[derive(Serialize, ToSchema)]
 struct RegisteredOut {
@@ -68,9 +65,9 @@ async fn register_server(
     let details = ServerDetails {
         name: body.name,
         host: body.host,
-        port: body.port,
+        port: body.port.unwrap_or(PORT_OF_SSH),
         description: body.description,
-        max_concurrent_tasks: body.max_concurrent_tasks,
+        max_concurrent_tasks: body.max_concurrent_tasks.unwrap_or(CONCURRENT_TASKS),
         is_active: true,
     };
     let id = caller.request.id_for("gpu_server");

@@ -121,11 +121,15 @@ async fn list_events(
 /// The part of the log that the query is about: after a position, up to another.
 async fn part(server: &Server, query: &EventsQuery) -> Result<(u64, u64), ApiError> {
     let log = server.log().as_ref();
-    let from = match moment("from", query.from.as_deref())? {
+    let (from, to) = (moment("from", query.from.as_deref())?, moment("to", query.to.as_deref())?);
+    if from.zip(to).is_some_and(|(from, to)| from.is_after(to)) {
+        return Err(ApiError::field("to", "is before from"));
+    }
+    let from = match from {
         Some(moment) => moment.before(log).await?,
         None => 0,
     };
-    let through = match moment("to", query.to.as_deref())? {
+    let through = match to {
         Some(moment) => moment.position(log).await?,
         None => log.head().await?,
     };

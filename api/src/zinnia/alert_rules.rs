@@ -153,7 +153,7 @@ async fn delete_alert_rule(
     Path(rule_id): Path<Uuid>,
 ) -> Result<StatusCode, ApiError> {
     let (id, delete) = (caller.user.id.to_string(), AlertRulesCommand::Delete { rule_id });
-    app.execute::<AlertRules>(&caller.request, &id, delete).await?;
+    app.change::<AlertRules>(&caller.request, &id, delete).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -164,7 +164,7 @@ async fn carry_out(
     rule_id: Uuid,
     command: AlertRulesCommand,
 ) -> Result<RuleOut, ApiError> {
-    server.execute::<AlertRules>(&caller.request, &caller.user.id.to_string(), command).await?;
+    server.change::<AlertRules>(&caller.request, &caller.user.id.to_string(), command).await?;
     let row = rules::find(server.models.read().await, caller.user.id, rule_id).await?;
     Ok(row.ok_or_else(ApiError::not_found)?.into())
 }

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use commands::{CommandContext, CommandError};
 use domain::devices::device::{Device, DeviceCommand, DeviceError};
 use domain::identity::role::Role;
 use domain::identity::user::{Administrator, User, UserCommand};
@@ -82,12 +83,17 @@ async fn delete_user(
     let (user, stream) = (UserId(id), id.to_string());
     let by = Administrator { id: caller.user.id, role: caller.user.role };
     let delete = UserCommand::Delete { by };
+    // Repeated, there are fewer devices: each command has its key from what it is for.
+    let of_user = caller.request.command_for("user");
+    let context = CommandContext { expected_sequence: caller.request.if_match, ..of_user };
     // First a rehearsal: who may not be deleted keeps the devices.
-    let rehearsal = commands::CommandContext { dry_run: true, key: None, ..caller.request.command() };
+    let rehearsal = CommandContext { dry_run: true, ..context.clone() };
     app.bus.execute::<User>(&stream, delete.clone(), &rehearsal).await?;
     // Devices go first: should this be cut off, it can be repeated.
     delete_devices(&app, &caller, user).await?;
-    app.change::<User>(&caller.request, &stream, delete).await?;
+    let deleted = app.bus.execute::<User>(&stream, delete, &context).await?;
+    caller.request.note(&stream, &deleted)?;
+    app.settled(&caller.request).await;
     app.sessions.forget(user);
     Ok(StatusCode::NO_CONTENT)
 }
@@ -95,10 +101,11 @@ async fn delete_user(
 async fn delete_devices(server: &Server, caller: &Caller, owner: UserId) -> Result<(), ApiError> {
     for device in devices::owned_by(server.models.read().await, caller.user.tenant, owner).await? {
         let request = &caller.request;
-        let deleted = server.bus.execute::<Device>(&device, DeviceCommand::Delete, &request.command()).await;
+        let context = request.command_for(&format!("device/{device}"));
+        let deleted = server.bus.execute::<Device>(&device, DeviceCommand::Delete, &context).await;
         match deleted {
             Ok(receipt) => request.reached(receipt.position),
-            Err(commands::CommandError::Refused(DeviceError::NotFound)) => {}
+            Err(CommandError::Refused(DeviceError::NotFound)) => {}
             Err(error) => return Err(error.into()),
         }
         if let Ok(id) = device.parse() {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Steps remembered. Whoever asks about an older one is told of the newest.
+/// Steps remembered. Whoever asks about an older one is told of the oldest that is known.
 const STEPS_MAX: usize = 4_096;
 
 /// How far the process managers have come.

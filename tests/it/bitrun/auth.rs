@@ -44,6 +44,9 @@ async fn a_user_registers_comes_in_and_leaves(engine: Engine) {
     let shut_out = by_token.get("/api/v1/auth/me").await.expect(401);
     assert_eq!(shut_out.json, json!({ "detail": "Token has been revoked" }));
     assert_eq!(shut_out.header("www-authenticate"), "Bearer");
+    let latest = json!({ "refresh_token": refreshed.at("/refresh_token") });
+    let revoked = anonymous.post("/api/v1/auth/refresh", latest).await.expect(401);
+    assert_eq!(revoked.json, json!({ "detail": "Token has been revoked" }));
     anonymous.post("/api/v1/auth/refresh", body).await.expect(401);
 }
 

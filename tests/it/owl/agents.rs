@@ -143,7 +143,13 @@ async fn a_task_runs_from_its_lease_to_its_bill(engine: Engine) {
         &json!({ "gpu_id": 0, "name": "A", "usage": 85.5,
         "memory_used": 10.2, "memory_total": 12.0 })
     );
+    let path_of_result = format!("/api/gpu/agent/tasks/{id}/complete");
+    for unfit in [json!([1]), json!("done"), json!(null)] {
+        agent.client.post(&path_of_result, json!({ "lease": lease, "result": unfit })).await.expect(422);
+    }
     agent.complete(&id, lease).await.expect(200);
+    let shown = user.get(&format!("/api/tasks/{id}")).await.expect(200);
+    assert_eq!(shown.at("/data/status"), "completed", "it is not shown at once");
     // Told again, because the answer was lost: nothing happens twice.
     agent.complete(&id, lease).await.expect(200);
     let path = format!("/api/tasks/{id}");

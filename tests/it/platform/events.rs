@@ -133,6 +133,7 @@ async fn bad_questions_are_refused() {
         ("type=recharge_code.found", "type"),
         ("stream=balance", "stream"),
         ("stream=unheard_of/1", "stream"),
+        ("from=9&to=3", "to"),
     ];
     for (query, field) in bad {
         let answer = admin.get(&format!("/platform/v1/events?{query}")).await.expect(422);
@@ -140,5 +141,4 @@ async fn bad_questions_are_refused() {
     }
     // Far beyond the end there is nothing, which is no fault.
     assert!(events(&admin, "?after=18446744073709551615").await.is_empty());
-    assert!(events(&admin, "?from=9&to=3").await.is_empty());
 }

@@ -24,6 +24,8 @@ async fn what_cannot_be_done_is_said() {
     assert!(unknown.contains("there is no sort of aggregate nope; there are: recharge_code, "), "{unknown}");
     let unknown = place.run(&["export", "--type", "balance.nope"], 2);
     assert!(unknown.contains("there is no event balance.nope; there are: balance.credited, "), "{unknown}");
+    let backwards = place.run(&["export", "--from", "9", "--to", "5"], 2);
+    assert!(backwards.contains("the range ends before it begins"), "{backwards}");
     assert!(place.run(&["export", "--full", "--format", "csv"], 2).contains("--full is for ndjson"));
     let directory = place.installation.data_dir.display().to_string();
     let refused = place.run(&["import", "history", &directory], 2);

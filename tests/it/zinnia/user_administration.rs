@@ -165,3 +165,20 @@ async fn administrators_see_and_end_the_users_of_their_tenant(engine: Engine) {
     let heir = json!({ "email": "heir@example.com", "username": "john", "password": PASSWORD });
     server.anonymous().post("/api/v1/users/register", heir).await.expect(201);
 }
+
+#[tokio::test]
+async fn who_would_delete_an_older_version_of_a_user_leaves_the_devices() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let admin = server.signed_in(Surface::Zinnia, Role::Admin, TenantId::DEFAULT);
+    let john = server.zinnia_user("john").await;
+    let (device_id, _) = device(&john, "hall").await;
+    let (user, device) = (format!("/api/v1/users/{}", john.user_id()), format!("/api/v1/devices/{device_id}"));
+    admin.with("If-Match", "\"1000\"").send(Method::DELETE, &user, None).await.expect(412);
+    john.get(&device).await.expect(200);
+    let keyed = admin.with("Idempotency-Key", "once");
+    keyed.send(Method::DELETE, &user, None).await.expect(204);
+    server.lose_answer("once");
+    // Deleted is deleted, whoever lost the answer to it.
+    keyed.send(Method::DELETE, &user, None).await.expect(204);
+    admin.send(Method::DELETE, &user, None).await.expect(404);
+}

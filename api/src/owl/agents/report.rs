@@ -4,7 +4,7 @@ use axum::extract::State;
 use domain::compute::task::refusal::TaskError;
 use domain::compute::task::{Task, TaskCommand};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -30,6 +30,7 @@ impl Agent {
             return Err(commands::CommandError::Refused(TaskError::LeaseLost(lease)).into());
         }
         self.execute::<Task>(app, &id, report).await?;
+        app.handled(&self.request).await;
         Ok(())
     }
 }
@@ -59,7 +60,7 @@ async fn report_progress(
 struct CompleteBody {
     lease: u32,
     #[schema(value_type = Object)]
-    result: Value,
+    result: Map<String, Value>,
 }
 
 #[utoipa::path(post, path = "/api/gpu/agent/tasks/{task_id}/complete", operation_id = "complete_task",
@@ -71,7 +72,7 @@ async fn complete_task(
     Path(id): Path<Uuid>,
     Body(body): Body<CompleteBody>,
 ) -> Result<Envelope<Value>, ApiError> {
-    let complete = TaskCommand::Complete { lease: body.lease, result: body.result };
+    let complete = TaskCommand::Complete { lease: body.lease, result: Value::Object(body.result) };
     agent.report(&app, id, body.lease, complete).await?;
     Ok(envelope::ok(Value::Null))
 }

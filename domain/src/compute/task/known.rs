@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::refusal::TaskError;
-use super::work::{self, MINUTES_ASSUMED, TaskRequest, ZERO};
+use super::work::{self, MINUTES_ASSUMED, TaskRequest};
 use super::{Allowance, FailureCause, Moved, RESULT_BYTES_MAX, TaskCommand, TaskEvent, TaskStatus};
 use crate::compute::scheduling::Needs;
 use crate::metadata::UserId;
+use crate::payload;
 
 /// Longest error of a task that is kept, in characters.
 const ERROR_CHARS_MAX: usize = 2_000;
@@ -191,7 +192,7 @@ impl KnownTask {
         }
         self.held_by(lease)?;
         let text = result.to_string();
-        if text.len() > RESULT_BYTES_MAX || text.contains(ZERO) {
+        if text.len() > RESULT_BYTES_MAX || payload::holds_nul(&text) {
             return Err(TaskError::ResultUnfit);
         }
         Ok(vec![TaskEvent::Completed { lease, result, cost: self.cost(now), moved: self.moved() }])

@@ -130,6 +130,12 @@ fn impossible_tasks_are_not_submitted() {
 }
 
 #[test]
+fn what_looks_like_a_nul_is_none() {
+    let config = json!({ "pattern": "\\u0000" });
+    Task::default().decide(submit(request(config), allowance(1_000, 0)), noon()).unwrap();
+}
+
+#[test]
 fn what_config_says_of_limits_and_needs_counts() {
     let config = json!({ "gpu_count": 2, "memory_gb": 7.5, "timeout_seconds": 60, "ttl_seconds": 120 });
     let events = Task::default().decide(submit(request(config), allowance(6, 0)), noon()).unwrap();

@@ -7,7 +7,7 @@ use serde_json::{Map, Number, Value, json};
 
 use super::refusal::{ConfigFault, TaskError};
 use crate::compute::scheduling::Needs;
-use crate::plain_text;
+use crate::{payload, plain_text};
 
 /// Lowest and highest priority; the higher is served first.
 pub const PRIORITIES: std::ops::RangeInclusive<u8> = 1..=5;
@@ -24,8 +24,6 @@ pub const MINUTES_ASSUMED: u32 = 10;
 /// Longest estimate and longest run: seven days.
 pub const MINUTES_MAX: u32 = 7 * 24 * 60;
 const SECONDS_MAX: u32 = MINUTES_MAX * 60;
-/// NUL as JSON escapes it; PostgreSQL cannot store it.
-pub(super) const ZERO: &str = "\\u0000";
 const COMMAND_WORDS_MAX: usize = 100;
 
 /// What somebody wants done.
@@ -77,7 +75,7 @@ impl Work {
         if text.len() > CONFIG_BYTES_MAX {
             return Err(ConfigFault::TooLarge);
         }
-        if text.contains(ZERO) {
+        if payload::holds_nul(&text) {
             return Err(ConfigFault::Nul);
         }
         let work = Self::read(config)?;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::metadata::UserId;
-use crate::plain_text;
+use crate::{payload, plain_text};
 
 use super::{
     DeviceError, DeviceEvent, DeviceStatus, METADATA_BYTES_MAX, NAME_CHARS_MAX, NewToken, SHARES_MAX, Settings,
@@ -206,7 +206,7 @@ pub(super) fn check_metadata(metadata: &Map<String, Value>) -> Result<(), Device
     let json = Value::Object(metadata.clone()).to_string();
     if json.len() > METADATA_BYTES_MAX {
         Err(DeviceError::MetadataTooLarge)
-    } else if json.contains("\\u0000") {
+    } else if payload::holds_nul(&json) {
         Err(DeviceError::MetadataHasNul)
     } else {
         Ok(())
