@@ -23,6 +23,7 @@ use domain::event::{DecodeError, Recorded};
 use domain::log::LogError;
 
 use crate::bus::{CommandBus, CommandError};
+use crate::context::CommandContext;
 
 pub use runner::ProcessRunner;
 
@@ -35,6 +36,15 @@ pub trait Process: Send + Sync + 'static {
     fn consumes(&self) -> &'static [&'static str];
     /// Gives the commands that `event` calls for. Answers the position of the last event this caused.
     async fn react(&self, bus: &CommandBus, event: &Recorded) -> Result<Option<u64>, ProcessError>;
+
+    /// What a command carries that `event` calls for, for one `purpose`: handled again, it is the same command.
+    ///
+    /// # Errors
+    /// When the event's metadata cannot be read.
+    fn context(&self, bus: &CommandBus, event: &Recorded, purpose: &str) -> Result<CommandContext, ProcessError> {
+        let actor = format!("process:{}", self.name());
+        Ok(CommandContext::caused_by(event, actor, purpose, bus.clock().new_id())?)
+    }
 }
 
 /// Why an event was not handled.

@@ -19,7 +19,6 @@ use uuid::Uuid;
 
 use super::{Process, ProcessError};
 use crate::bus::CommandBus;
-use crate::context::CommandContext;
 
 /// The process manager.
 pub struct CarryOutDecisionsOfStrategies;
@@ -91,8 +90,7 @@ impl CarryOutDecisionsOfStrategies {
         purpose: &str,
         command: A::Command,
     ) -> Result<Option<u64>, ProcessError> {
-        let actor = format!("process:{}", self.name());
-        let context = CommandContext::caused_by(event, actor, purpose, bus.clock().new_id())?;
+        let context = self.context(bus, event, purpose)?;
         let receipt = bus.execute::<A>(&id.to_string(), command, &context).await?;
         Ok(Some(receipt.position))
     }
@@ -120,6 +118,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
+    use crate::context::CommandContext;
     use crate::log::MemoryLog;
 
     const ACCOUNT: Uuid = Uuid::from_u128(1);

@@ -7,7 +7,6 @@ use domain::event::Recorded;
 
 use super::{Process, ProcessError};
 use crate::bus::CommandBus;
-use crate::context::CommandContext;
 
 /// The process manager.
 pub struct CloseAlertsOfDeletedDevice;
@@ -24,8 +23,7 @@ impl Process for CloseAlertsOfDeletedDevice {
 
     async fn react(&self, bus: &CommandBus, event: &Recorded) -> Result<Option<u64>, ProcessError> {
         let Some(DeviceEvent::Deleted { .. }) = event.decode::<Device>()? else { return Ok(None) };
-        let context =
-            CommandContext::caused_by(event, format!("process:{}", self.name()), "close", bus.clock().new_id())?;
+        let context = self.context(bus, event, "close")?;
         let receipt = bus.execute::<DeviceAlerts>(&event.aggregate_id, DeviceAlertsCommand::Close, &context).await?;
         Ok(Some(receipt.position))
     }

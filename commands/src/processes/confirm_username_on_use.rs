@@ -69,14 +69,18 @@ impl ConfirmUsernameOnUse {
         (username, purpose): (&str, &str),
         command: UsernameCommand,
     ) -> Result<u64, ProcessError> {
-        let context = self.context(event, purpose, bus)?;
+        let context = self.of_default_tenant(bus, event, purpose)?;
         Ok(bus.execute::<Username>(&claim_id(username), command, &context).await?.position)
     }
 
     /// Claims belong to the default tenant, whosesoever user it is.
-    fn context(&self, event: &Recorded, purpose: &str, bus: &CommandBus) -> Result<CommandContext, ProcessError> {
-        let actor = format!("process:{}", self.name());
-        let context = CommandContext::caused_by(event, actor, purpose, bus.clock().new_id())?;
+    fn of_default_tenant(
+        &self,
+        bus: &CommandBus,
+        event: &Recorded,
+        purpose: &str,
+    ) -> Result<CommandContext, ProcessError> {
+        let context = self.context(bus, event, purpose)?;
         Ok(CommandContext { metadata: Metadata { tenant: TenantId::DEFAULT, ..context.metadata }, ..context })
     }
 }

@@ -7,12 +7,11 @@ use async_trait::async_trait;
 use domain::crm::customer::{Customer, CustomerCommand, CustomerDetails};
 use domain::crm::deal::{Deal, DealCommand, DealDetails, DealStage};
 use domain::crm::lead::{Lead, LeadDetails, LeadEvent, LeadStatus};
-use domain::event::{DecodeError, Recorded};
+use domain::event::Recorded;
 use domain::plain_text::to_line;
 
 use super::{Process, ProcessError};
 use crate::bus::{CommandBus, Receipt};
-use crate::context::CommandContext;
 
 /// The process manager.
 pub struct ConvertWonLead;
@@ -82,10 +81,6 @@ impl ConvertWonLead {
         let create = DealCommand::Create { id, details, stage, probability: None, from_lead: Some(lead) };
         Ok(bus.execute::<Deal>(&id.to_string(), create, &self.context(bus, event, "deal")?).await?)
     }
-
-    fn context(&self, bus: &CommandBus, event: &Recorded, purpose: &str) -> Result<CommandContext, DecodeError> {
-        CommandContext::caused_by(event, format!("process:{}", self.name()), purpose, bus.clock().new_id())
-    }
 }
 
 #[cfg(test)]
@@ -101,6 +96,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
+    use crate::context::CommandContext;
     use crate::log::MemoryLog;
 
     /// The event with which a fresh lead is won.

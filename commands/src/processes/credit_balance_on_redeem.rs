@@ -7,7 +7,6 @@ use domain::event::Recorded;
 
 use super::{Process, ProcessError};
 use crate::bus::CommandBus;
-use crate::context::CommandContext;
 
 /// The process manager.
 pub struct CreditBalanceOnRedeem;
@@ -28,8 +27,7 @@ impl Process for CreditBalanceOnRedeem {
         else {
             return Ok(None);
         };
-        let context =
-            CommandContext::caused_by(event, format!("process:{}", self.name()), "credit", bus.clock().new_id())?;
+        let context = self.context(bus, event, "credit")?;
         let credit = BalanceCommand::Credit { amount, redemption_id, code_id };
         let receipt = bus.execute::<Balance>(&by.to_string(), credit, &context).await?;
         Ok(Some(receipt.position))

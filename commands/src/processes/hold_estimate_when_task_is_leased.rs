@@ -7,7 +7,6 @@ use domain::event::Recorded;
 
 use super::{Process, ProcessError};
 use crate::bus::{CommandBus, CommandError};
-use crate::context::CommandContext;
 
 /// The process manager.
 pub struct HoldEstimateWhenTaskIsLeased;
@@ -25,16 +24,14 @@ impl Process for HoldEstimateWhenTaskIsLeased {
     async fn react(&self, bus: &CommandBus, event: &Recorded) -> Result<Option<u64>, ProcessError> {
         let Some(TaskEvent::Leased { lease, estimate, moved, .. }) = event.decode::<Task>()? else { return Ok(None) };
         let Ok(task_id) = event.aggregate_id.parse() else { return Ok(None) };
-        let context = |purpose| {
-            CommandContext::caused_by(event, format!("process:{}", self.name()), purpose, bus.clock().new_id())
-        };
         let hold = BalanceCommand::Hold { run: Run { task_id, lease }, amount: estimate };
-        let next = match bus.execute::<Balance>(&moved.owner.to_string(), hold, &context("hold")?).await {
-            Ok(_) => TaskCommand::Start { lease },
-            Err(CommandError::Refused(BalanceError::Insufficient)) => TaskCommand::Decline { lease },
-            Err(error) => return Err(error.into()),
-        };
-        match bus.execute::<Task>(&event.aggregate_id, next, &context("start")?).await {
+        let next =
+            match bus.execute::<Balance>(&moved.owner.to_string(), hold, &self.context(bus, event, "hold")?).await {
+                Ok(_) => TaskCommand::Start { lease },
+                Err(CommandError::Refused(BalanceError::Insufficient)) => TaskCommand::Decline { lease },
+                Err(error) => return Err(error.into()),
+            };
+        match bus.execute::<Task>(&event.aggregate_id, next, &self.context(bus, event, "start")?).await {
             Ok(receipt) => Ok(Some(receipt.position)),
             // It was cancelled or taken back meanwhile: that event sets free what was held.
             Err(CommandError::Refused(_)) => Ok(None),

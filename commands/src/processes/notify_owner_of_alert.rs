@@ -7,7 +7,6 @@ use domain::event::Recorded;
 
 use super::{Process, ProcessError};
 use crate::bus::CommandBus;
-use crate::context::CommandContext;
 
 /// The process manager.
 pub struct NotifyOwnerOfAlert;
@@ -41,8 +40,7 @@ impl Process for NotifyOwnerOfAlert {
         let (user_id, triggered_at) = (owner, at);
         let message =
             Message { alert_id, device_id, rule_id, user_id, alert_type, level, value, threshold, triggered_at };
-        let context =
-            CommandContext::caused_by(event, format!("process:{}", self.name()), "request", bus.clock().new_id())?;
+        let context = self.context(bus, event, "request")?;
         let request = NotificationCommand::Request(message);
         let receipt = bus.execute::<Notification>(&alert_id.to_string(), request, &context).await?;
         Ok(Some(receipt.position))

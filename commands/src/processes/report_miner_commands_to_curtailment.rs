@@ -8,7 +8,6 @@ use domain::hosting::miner_command::{MinerCommand, MinerCommandEvent, RunPart};
 
 use super::{Process, ProcessError};
 use crate::bus::CommandBus;
-use crate::context::CommandContext;
 
 /// The process manager.
 pub struct ReportMinerCommandsToCurtailment;
@@ -27,8 +26,7 @@ impl Process for ReportMinerCommandsToCurtailment {
         let Some((part, miner_id, outcome)) = event.decode::<MinerCommand>()?.and_then(outcome) else {
             return Ok(None);
         };
-        let context =
-            CommandContext::caused_by(event, format!("process:{}", self.name()), "report", bus.clock().new_id())?;
+        let context = self.context(bus, event, "report")?;
         let record = CurtailmentRunCommand::RecordOutcome { miner_id, step: part.step, outcome };
         let receipt = bus.execute::<CurtailmentRun>(&part.plan_id.to_string(), record, &context).await?;
         Ok(Some(receipt.position))

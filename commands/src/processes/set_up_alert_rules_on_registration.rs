@@ -10,7 +10,6 @@ use uuid::Uuid;
 
 use super::{Process, ProcessError};
 use crate::bus::CommandBus;
-use crate::context::CommandContext;
 
 /// Name, type, level, cooldown in minutes, and whether it is enabled.
 const RULES: [(&str, AlertType, AlertLevel, u32, bool); 4] = [
@@ -38,8 +37,7 @@ impl Process for SetUpAlertRulesOnRegistration {
         if event.metadata()?.surface != "zinnia" {
             return Ok(None);
         }
-        let context =
-            CommandContext::caused_by(event, format!("process:{}", self.name()), "set_up", bus.clock().new_id())?;
+        let context = self.context(bus, event, "set_up")?;
         let set_up = AlertRulesCommand::SetUp(RULES.map(|rule| rule_of(user_id, rule)).into());
         let receipt = bus.execute::<AlertRules>(&user_id.to_string(), set_up, &context).await?;
         Ok(Some(receipt.position))

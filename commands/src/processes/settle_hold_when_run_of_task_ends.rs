@@ -8,7 +8,6 @@ use uuid::Uuid;
 
 use super::{Process, ProcessError};
 use crate::bus::CommandBus;
-use crate::context::CommandContext;
 
 /// The process manager.
 pub struct SettleHoldWhenRunOfTaskEnds;
@@ -28,8 +27,7 @@ impl Process for SettleHoldWhenRunOfTaskEnds {
         let Some((moved, command)) = event.decode::<Task>()?.and_then(|event| ended(task_id, event)) else {
             return Ok(None);
         };
-        let context =
-            CommandContext::caused_by(event, format!("process:{}", self.name()), "settle", bus.clock().new_id())?;
+        let context = self.context(bus, event, "settle")?;
         let receipt = bus.execute::<Balance>(&moved.owner.to_string(), command, &context).await?;
         Ok(Some(receipt.position))
     }

@@ -8,7 +8,6 @@ use domain::hosting::miner_order::MinerOrder;
 
 use super::{Process, ProcessError};
 use crate::bus::CommandBus;
-use crate::context::CommandContext;
 
 /// The process manager.
 pub struct SwitchMinerOnConfirmedCommand;
@@ -26,8 +25,7 @@ impl Process for SwitchMinerOnConfirmedCommand {
     async fn react(&self, bus: &CommandBus, event: &Recorded) -> Result<Option<u64>, ProcessError> {
         let Some((miner_id, hashing)) = event.decode::<MinerCommand>()?.and_then(switched) else { return Ok(None) };
         let Ok(command_id) = event.aggregate_id.parse() else { return Ok(None) };
-        let context =
-            CommandContext::caused_by(event, format!("process:{}", self.name()), "switch", bus.clock().new_id())?;
+        let context = self.context(bus, event, "switch")?;
         let record = SwitchCommand::RecordPower { hashing, command_id };
         let receipt = bus.execute::<Miner>(&miner_id.to_string(), record, &context).await?;
         Ok(Some(receipt.position))

@@ -13,7 +13,6 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{Process, ProcessError};
 use crate::bus::{CommandBus, CommandError};
-use crate::context::CommandContext;
 
 /// Miners told at the same time: they share the flushes of the log.
 const AT_ONCE: usize = 64;
@@ -103,11 +102,6 @@ impl TellMinersOfCurtailment {
         let context = self.context(bus, event, &format!("give_up/{miner_id}"))?;
         let receipt = bus.execute::<CurtailmentRun>(&event.aggregate_id, record, &context).await?;
         Ok(receipt.position)
-    }
-
-    fn context(&self, bus: &CommandBus, event: &Recorded, purpose: &str) -> Result<CommandContext, ProcessError> {
-        let actor = format!("process:{}", self.name());
-        Ok(CommandContext::caused_by(event, actor, purpose, bus.clock().new_id())?)
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::*;
 use crate::clock::Clock;
+use crate::context::CommandContext;
 use crate::log::MemoryLog;
 use crate::processes::hold_estimate_when_task_is_leased::HoldEstimateWhenTaskIsLeased;
 
