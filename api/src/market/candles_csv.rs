@@ -1,5 +1,6 @@
 //! Candles as a table of text: `open_time,open,high,low,close,volume`, one candle a line.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 
 use chrono::{DateTime, Utc};
@@ -24,29 +25,38 @@ pub(super) enum BadTable {
     TooLong,
 }
 
-/// Reads all candles of `timeframe`.
+/// Reads all candles of `timeframe`, in order of time. A candle may stand there twice, but no other one of its time.
 pub(super) fn read(table: impl Read, timeframe: Timeframe) -> Result<Vec<Candle>, BadTable> {
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(table);
     if !reader.headers().is_ok_and(|header| header.iter().eq(COLUMNS)) {
         return Err(BadTable::Header);
     }
-    let (mut candles, mut wrong, mut count) = (Vec::new(), Vec::new(), 0);
+    let (mut candles, mut wrong, mut count) = (BTreeMap::new(), Vec::new(), 0);
     for (index, line) in reader.records().enumerate() {
         if index >= LINES_MAX {
             return Err(BadTable::TooLong);
         }
         let place = line.as_ref().ok().and_then(StringRecord::position).map_or(index as u64 + 2, csv::Position::line);
-        match line.map_err(|error| error.to_string()).and_then(|line| candle(&line, timeframe)) {
-            Ok(candle) => candles.push(candle),
-            Err(reason) => {
-                count += 1;
-                if wrong.len() < LINES_NAMED {
-                    wrong.push((place, reason));
-                }
+        let read = line.map_err(|error| error.to_string()).and_then(|line| candle(&line, timeframe));
+        if let Err(reason) = read.and_then(|candle| put(&mut candles, candle)) {
+            count += 1;
+            if wrong.len() < LINES_NAMED {
+                wrong.push((place, reason));
             }
         }
     }
-    if count > 0 { Err(BadTable::Lines { lines: wrong, count }) } else { Ok(candles) }
+    if count > 0 { Err(BadTable::Lines { lines: wrong, count }) } else { Ok(candles.into_values().collect()) }
+}
+
+fn put(candles: &mut BTreeMap<DateTime<Utc>, Candle>, candle: Candle) -> Result<(), String> {
+    match candles.get(&candle.open_time) {
+        Some(before) if *before != candle => Err("another candle of this time stands before".to_owned()),
+        Some(_) => Ok(()),
+        None => {
+            candles.insert(candle.open_time, candle);
+            Ok(())
+        }
+    }
 }
 
 fn candle(line: &StringRecord, timeframe: Timeframe) -> Result<Candle, String> {
@@ -101,8 +111,14 @@ mod tests {
     fn times_may_be_in_three_units() {
         let same = "1735689600,1,2,1,2,0\n1735689600000,1,2,1,2,0\n1735689600000000,1,2,1,2,0\n";
         let candles = table(same).unwrap();
-        assert_eq!(candles.len(), 3);
-        assert!(candles.iter().all(|candle| candle.open_time.timestamp() == 1_735_689_600));
+        let times: Vec<_> = candles.iter().map(|candle| candle.open_time.timestamp()).collect();
+        assert_eq!(times, [1_735_689_600]);
+    }
+
+    #[test]
+    fn a_time_has_one_candle() {
+        let two = table("1735689600,1,2,1,2,0\n1735689600,1,2,1,1.5,0\n").unwrap_err().to_string();
+        assert_eq!(two, "line 3: another candle of this time stands before. Nothing was imported.");
     }
 
     #[test]
