@@ -1,4 +1,5 @@
-//! Money on the wire: a JSON number whose decimals are read and written as they stand, never through a float in between.
+//! Money on the wire: a JSON number. Up to 15 digits are read and written as they stand; of a longer number the reader of JSON
+//! keeps what a float holds, and a text of more digits than a decimal holds is refused.
 
 use projections::DecimalText;
 use rust_decimal::Decimal;

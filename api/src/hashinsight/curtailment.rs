@@ -87,7 +87,7 @@ async fn plan(app: &Server, caller: &Caller, body: &CurtailmentBody) -> Result<R
     let schedule = body.schedule(now)?;
     let (mode, start) = (schedule.mode, schedule.mode == ExecutionMode::Auto && schedule.starts_at <= now);
     let tenant = caller.user.tenant;
-    // Two at once would choose the same miners; another that comes sees what this one's run holds.
+    // Two at once would choose the same miners; another that comes to this server sees what this one's run holds.
     let _turn = app.turns.take("curtailment_run", &tenant.to_string()).await;
     let proposal = Proposal::of(app, tenant, body, schedule.hours()).await?;
     let plan = Box::new(proposal.plan(schedule, app.config.miners.curtailment_attempts_max));
