@@ -151,6 +151,11 @@ impl ApiError {
         Some(first)
     }
 
+    /// The same of what a rule refuses: products know the fields by the codes.
+    pub fn of_refusals<E: Refusal>(refusals: impl IntoIterator<Item = E>) -> Option<Self> {
+        Self::of_all(refusals.into_iter().map(|refusal| Self::field_by(refusal.code(), "", refusal.to_string())))
+    }
+
     /// Nothing under this id or path (for this caller).
     pub fn not_found() -> Self {
         Self::new(ErrorKind::NotFound, "resource_not_found", "Resource not found")
@@ -259,7 +264,7 @@ impl From<ReplayError> for ApiError {
         match error {
             ReplayError::Log(error) => error.into(),
             ReplayError::Projection(error) => error.into(),
-            ReplayError::Database(error) => error.into(),
+            ReplayError::Database(error) | ReplayError::Compared { error, .. } => error.into(),
             ReplayError::UnknownProjection { .. }
             | ReplayError::UnknownAggregate { .. }
             | ReplayError::UnknownEvent { .. } => Self::not_found(),

@@ -1,5 +1,6 @@
 //! What is wrong with a field of a body or query, as far as products have words of their own for it.
 
+use domain::compute::task::refusal::ConfigFault;
 use replay::NoMoment;
 
 use crate::amount::NOT_A_NUMBER;
@@ -17,6 +18,8 @@ pub enum Fault {
     NoneOf(&'static [&'static str]),
     #[error(transparent)]
     NoMoment(#[from] NoMoment),
+    #[error(transparent)]
+    Config(#[from] ConfigFault),
     /// It does not read as what it should be, and how the reader says so.
     #[error("{1}")]
     Unread(Mismatch, String),

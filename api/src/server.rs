@@ -18,7 +18,7 @@ use commands::gateways::task_clock::TaskClock;
 use commands::gateways::{Gateway, GatewayRunner};
 use commands::processes::{self, ProcessRunner};
 use commands::{Clock, CommandBus, Holdups, Readers, Turns};
-use projections::{Runner, catalogue};
+use projections::{Runner, catalogue, checkpoint};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -183,8 +183,35 @@ async fn assembled(config: Config, clock: Clock, storage: &Storage) -> Result<(A
     Ok((app, Followers { projections, processes, line_writer, actions, leads, head }))
 }
 
+/// Refuses a log that ends before what was made of it: one of the two is of another time, and what comes next would be
+/// taken for known.
+async fn check_end_of_log(storage: &Storage) -> Result<(), StartError> {
+    let checkpoints = checkpoint::load_all(&storage.models.read).await;
+    let checkpoints = checkpoints.map_err(|error| StartError::because("the read models do not answer", &error))?;
+    // Tables of former versions are not read any more.
+    let present = catalogue();
+    let positions = present.iter().filter_map(|projector| checkpoints.get(projector.table())).map(|seen| seen.position);
+    let seen = positions.max().unwrap_or(0);
+    let no_answer = |error| StartError::because("the log does not answer", &error);
+    let handled = storage.log.reader_positions().await.map_err(no_answer)?;
+    let head = storage.log.head().await.map_err(no_answer)?;
+    if let Some((reader, position)) = handled.into_iter().find(|(_, position)| *position > head) {
+        let what = format!("{reader} has handled events up to {position}, but the log ends at {head}");
+        return Err(StartError(format!("{what}: it is not whole")));
+    }
+    if seen > head {
+        let what = format!("the read models know events up to {seen}, but the log ends at {head}");
+        let remedy = "`corelog replay rebuild` makes them anew";
+        return Err(StartError(format!(
+            "{what}: one of them is of another time. If the log is the right one, {remedy}"
+        )));
+    }
+    Ok(())
+}
+
 /// The projections, which a server that leads brings up to date before it answers anybody.
 async fn up_to_date(storage: &Storage) -> Result<Runner, StartError> {
+    check_end_of_log(storage).await?;
     let mut projections = Runner::new(Arc::clone(&storage.log), &storage.models, catalogue());
     if *storage.leading.borrow() {
         let caught_up = projections.catch_up().await;

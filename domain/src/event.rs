@@ -101,14 +101,21 @@ impl Recorded {
             return Ok(None);
         }
         let lifted = A::UPCASTERS.iter().any(|u| u.event_type == &*self.event_type && u.from >= self.event_version);
-        let event = if lifted {
-            serde_json::from_str(&self.payload)
-                .map(|payload| self.lift(A::UPCASTERS, payload))
-                .and_then(serde_json::from_value)
+        let (event, version): (Result<A::Event, _>, u16) = if lifted {
+            match serde_json::from_str(&self.payload).map(|payload| self.lift(A::UPCASTERS, payload)) {
+                Ok((payload, version)) => (serde_json::from_value(payload), version),
+                Err(error) => (Err(error), self.event_version),
+            }
         } else {
-            serde_json::from_str(&self.payload)
+            (serde_json::from_str(&self.payload), self.event_version)
         };
-        event.map(Some).map_err(|error| self.unreadable(&error))
+        let event = event.map_err(|error| self.unreadable(&error))?;
+        // A later program may have changed the shape in a way that this one would not notice.
+        let (name, known) = event.name();
+        if name != &*self.event_type || known != version {
+            return Err(self.unreadable(&format_args!("this program knows its payload as {name} v{known}")));
+        }
+        Ok(Some(event))
     }
 
     /// The metadata, parsed.
@@ -119,16 +126,17 @@ impl Recorded {
         serde_json::from_str(&self.metadata).map_err(|error| self.unreadable(&error))
     }
 
-    fn lift(&self, upcasters: &[Upcaster], mut payload: Value) -> Value {
+    /// The payload as lifted, and the version that it has then.
+    fn lift(&self, upcasters: &[Upcaster], mut payload: Value) -> (Value, u16) {
         let mut version = self.event_version;
         while let Some(step) = upcasters.iter().find(|u| u.event_type == &*self.event_type && u.from == version) {
             payload = (step.up)(payload);
             version += 1;
         }
-        payload
+        (payload, version)
     }
 
-    fn unreadable(&self, error: &serde_json::Error) -> DecodeError {
+    fn unreadable(&self, error: &dyn std::fmt::Display) -> DecodeError {
         DecodeError {
             position: self.position,
             event_type: self.event_type.to_string(),

@@ -21,7 +21,10 @@ pub struct Schema {
 /// The log on SQLite.
 pub const EVENT_STORE_SQLITE: Schema = Schema {
     name: "event_store",
-    files: &[("0001_events.sql", include_str!("../event_store/sqlite/0001_events.sql"))],
+    files: &[
+        ("0001_events.sql", include_str!("../event_store/sqlite/0001_events.sql")),
+        ("0002_commands_are_only_added.sql", include_str!("../event_store/sqlite/0002_commands_are_only_added.sql")),
+    ],
 };
 
 /// The log on PostgreSQL.

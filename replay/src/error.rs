@@ -16,6 +16,8 @@ pub enum ReplayError {
     Projection(#[from] ProjectionError),
     #[error("the read models are unavailable: {0}")]
     Database(#[from] DbErr),
+    #[error("the table {table} cannot be compared: {error}")]
+    Compared { table: &'static str, error: DbErr },
     #[error("there is no projection {name}; there are: {known}")]
     UnknownProjection { name: String, known: String },
     #[error("there is no sort of aggregate {name}; there are: {known}")]

@@ -1,5 +1,6 @@
 //! The history as a file.
 
+use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use projections::ReadAhead;
 use projections::checkpoint::Tally;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use crate::end_record::{EndRecord, LinesHash};
 use crate::error::ReplayError;
@@ -88,7 +90,7 @@ pub struct Exported {
 #[derive(Serialize, Deserialize)]
 pub(crate) struct FullEvent {
     pub(crate) position: u64,
-    pub(crate) event_id: uuid::Uuid,
+    pub(crate) event_id: Uuid,
     pub(crate) recorded_at: chrono::DateTime<chrono::Utc>,
     pub(crate) tenant: TenantId,
     pub(crate) aggregate_type: String,
@@ -127,24 +129,46 @@ pub async fn export(
         Some(moment) => moment.before(log.as_ref()).await?,
         None => 0,
     };
+    // Before the end is known: what came of the events that they have passed is then in front of it.
+    let readers = log.reader_positions().await?;
     let through = match wanted.to {
         Some(moment) => moment.position(log.as_ref()).await?,
         None => log.head().await?,
     };
+    let is_whole = wanted.full && after == 0 && wanted.event_type.is_none();
+    let causes = if is_whole { causes_of_later_events(log, through).await? } else { HashSet::new() };
+    let mut unfinished = None;
     let mut lines = Lines::begin(wanted, output)?;
     let filter = EventFilter { event_type: wanted.event_type.clone(), ..EventFilter::default() };
     let mut pages = ReadAhead::new(log, after, through, &filter.aggregate_types());
     while let Some(page) = pages.next().await? {
         for event in page.events.iter().filter(|event| filter.lets_through(event)) {
             lines.event(event)?;
+            if unfinished.is_none() && causes.contains(&event.event_id) {
+                unfinished = Some(event.position);
+            }
         }
         progress.at("exporting", page.through, through);
     }
-    if wanted.full && after == 0 && wanted.event_type.is_none() {
+    if is_whole {
         lines.commands(log.as_ref(), through).await?;
+        lines.readers(readers, unfinished.map_or(through, |position| position - 1))?;
         lines.end_record()?;
     }
     lines.end()
+}
+
+/// The events that what stands after `through` came of. A history that ends there has no more than the causes: whoever
+/// goes on from it has to handle them again.
+async fn causes_of_later_events(log: &Arc<dyn Log>, through: u64) -> Result<HashSet<Uuid>, ReplayError> {
+    let mut causes = HashSet::new();
+    let mut pages = ReadAhead::new(log, through, log.head().await?, &[]);
+    while let Some(page) = pages.next().await? {
+        for event in &page.events {
+            causes.extend(event.metadata()?.causation_id);
+        }
+    }
+    Ok(causes)
 }
 
 impl Wanted {
@@ -216,8 +240,14 @@ impl<'a> Lines<'a> {
                 self.exported.commands += 1;
             }
         }
-        for (name, position) in log.reader_positions().await? {
-            lines.write(&Beside::Reader { name, position: position.min(through) })?;
+        Ok(())
+    }
+
+    /// Where the readers are, but nobody after `finished`.
+    fn readers(&mut self, readers: BTreeMap<String, u64>, finished: u64) -> Result<(), ReplayError> {
+        let To::Ndjson(lines) = &mut self.to else { return Ok(()) };
+        for (name, position) in readers {
+            lines.write(&Beside::Reader { name, position: position.min(finished) })?;
             self.exported.readers += 1;
         }
         Ok(())

@@ -21,15 +21,18 @@ pub struct History {
     pub version: u64,
     /// Position of its last event.
     pub position: u64,
-    /// Without secrets.
+    /// Without secrets; null where an event cannot be read.
     pub state: Value,
+    /// Which event cannot be read, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
     pub events: Vec<EventView>,
 }
 
 /// The aggregate at `moment`, or now; `None` when it did not exist.
 ///
 /// # Errors
-/// When there is no such sort of aggregate, the log does not answer, or an event cannot be read.
+/// When there is no such sort of aggregate, the log does not answer, or the state cannot be shown.
 pub async fn show(
     log: &dyn Log,
     aggregate_type: &str,
@@ -43,13 +46,19 @@ pub async fn show(
         recorded.retain(|event| event.position <= through);
     }
     let (Some(first), Some(last)) = (recorded.first(), recorded.last()) else { return Ok(None) };
+    let (state, unreadable) = match aggregate.state(&recorded) {
+        Ok(state) => (state, None),
+        Err(ReplayError::Decode(error)) => (Value::Null, Some(error.to_string())),
+        Err(error) => return Err(error),
+    };
     Ok(Some(History {
         aggregate_type: aggregate_type.to_owned(),
         aggregate_id: aggregate_id.to_owned(),
         tenant: first.tenant,
         version: last.sequence,
         position: last.position,
-        state: aggregate.state(&recorded)?,
+        state,
+        unreadable,
         events: recorded.iter().map(EventView::of).collect(),
     }))
 }

@@ -111,7 +111,8 @@ async fn fold_and_compare(
     let total = level.len() as u64;
     let mut verified = Vec::with_capacity(level.len());
     for (done, (checkpoint, folding)) in (1..).zip(level) {
-        let compared = folding.projector.compare(&live, &rebuilt, limit + 1).await?;
+        let compared = folding.projector.compare(&live, &rebuilt, limit + 1).await;
+        let compared = compared.map_err(|error| ReplayError::Compared { table: folding.projector.table(), error })?;
         let more = compared.differences.len() > limit;
         verified.push(Verified {
             projection: folding.projector.name().to_owned(),

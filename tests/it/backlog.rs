@@ -9,7 +9,7 @@ use commands::processes::{self, ProcessRunner};
 use commands::{Clock, CommandBus, CommandContext};
 use domain::UserId;
 use domain::billing::balance::Balance;
-use domain::billing::recharge_code::{RechargeCode, RechargeCodeCommand};
+use domain::billing::recharge_code::{CodeTerms, RechargeCode, RechargeCodeCommand};
 use domain::metadata::{Metadata, TenantId};
 use futures::{StreamExt, stream};
 use rust_decimal::Decimal;
@@ -33,10 +33,12 @@ async fn redeemed(bus: &CommandBus, users: &[UserId], first: usize) {
     let issue = RechargeCodeCommand::Issue {
         code_id: fresh_id(),
         prefix: "OWL-2222".to_owned(),
-        amount: Decimal::ONE,
-        description: None,
-        expires_at: None,
-        max_uses: u32::try_from(users.len()).unwrap(),
+        terms: CodeTerms {
+            amount: Decimal::ONE,
+            description: None,
+            expires_at: None,
+            max_uses: u32::try_from(users.len()).unwrap(),
+        },
         issued_by: UserId(fresh_id()),
     };
     carry_out(bus, &code, issue).await;

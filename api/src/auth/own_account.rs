@@ -2,10 +2,10 @@
 
 use commands::{CommandContext, CommandError};
 use domain::identity::user::{User, UserCommand, UserError};
-use domain::identity::username::{UsernameCommand, claim_id};
+use domain::identity::username::claim_id;
 
 use super::passwords::{self, Policy};
-use super::registration::{claim, of_user};
+use super::registration::{give_back, of_user, take};
 use super::sign_in::check;
 use super::{Caller, sign_in};
 use crate::app::Server;
@@ -85,12 +85,11 @@ async fn rename(server: &Server, caller: &Caller, username: String) -> Result<()
     // The same name with other capitals is the user's already.
     let is_new = present.as_deref() != Some(&claim_id(&username));
     if is_new {
-        claim(server, &username, UsernameCommand::Take { owner }, claiming).await?;
+        take(server, &username, owner, claiming).await?;
     }
     let renamed = server.bus.execute::<User>(&stream, command, &context).await;
-    if renamed.is_err() && is_new {
-        // Should this fail as well, the claim lapses.
-        let _ = claim(server, &username, UsernameCommand::Release { owner }, caller.request.command()).await;
+    if let (Err(error), true) = (&renamed, is_new) {
+        give_back(server, &username, owner, error, caller.request.command()).await;
     }
     caller.request.reached(renamed.map_err(of_user)?.position);
     Ok(())

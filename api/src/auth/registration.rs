@@ -105,19 +105,46 @@ pub(crate) async fn carry_out(
     }
     let password_hash = passwords::hash(registration.password.clone()).await?;
     let claimed = match &registration.username {
-        Some(username) => Some(claim(server, username, UsernameCommand::Take { owner: id }, context()).await?),
+        Some(username) => Some(take(server, username, id, context()).await?),
         None => None,
     };
     let registered = server.bus.execute::<User>(&stream, registration.command(password_hash), &context_of_user).await;
-    if let (Err(_), Some(username)) = (&registered, &registration.username) {
-        // Should this fail as well, the claim lapses.
-        let _ = claim(server, username, UsernameCommand::Release { owner: id }, context()).await;
+    if let (Err(error), Some(username)) = (&registered, &registration.username) {
+        give_back(server, username, id, error, context()).await;
     }
     Ok(Registered { claim: claimed, user: registered.map_err(of_user)? })
 }
 
+/// Takes `username` for `owner`. An attempt that failed may have taken it under the same key and given it back.
+pub(super) async fn take(
+    server: &Server,
+    username: &str,
+    owner: UserId,
+    context: CommandContext,
+) -> Result<Receipt<Username>, ApiError> {
+    let taken = claim(server, username, UsernameCommand::Take { owner }, context.clone()).await?;
+    if !taken.repeated || server.bus.load::<Username>(&claim_id(username)).await?.0.owner() == Some(owner) {
+        return Ok(taken);
+    }
+    claim(server, username, UsernameCommand::Take { owner }, CommandContext { key: None, ..context }).await
+}
+
+/// Gives `username` back, unless what it was taken for may have been appended all the same. A claim that stays lapses.
+pub(super) async fn give_back(
+    server: &Server,
+    username: &str,
+    owner: UserId,
+    why: &CommandError<UserError>,
+    context: CommandContext,
+) {
+    if !matches!(why, CommandError::Log(_)) {
+        let context = CommandContext { key: None, ..context };
+        let _ = claim(server, username, UsernameCommand::Release { owner }, context).await;
+    }
+}
+
 /// Commands the claim on `username`. Claims are the default tenant's.
-pub(super) async fn claim(
+async fn claim(
     server: &Server,
     username: &str,
     command: UsernameCommand,

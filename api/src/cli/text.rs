@@ -103,11 +103,12 @@ fn shown(value: Option<&String>) -> &str {
 }
 
 pub(super) fn history(history: &History, out: Out<'_>) -> Result<()> {
-    let History { aggregate_type, aggregate_id, tenant, version, position, state, events } = history;
+    let History { aggregate_type, aggregate_id, tenant, version, position, state, unreadable, events } = history;
     line(out, format_args!("{aggregate_type}/{aggregate_id} of tenant {tenant}"))?;
     line(out, format_args!("version {version}, at position {position}"))?;
     // JSON breaks lines between values only.
-    for part in format!("{state:#}").lines() {
+    let state = unreadable.clone().unwrap_or_else(|| format!("{state:#}"));
+    for part in state.lines() {
         line(out, part)?;
     }
     for event in events {

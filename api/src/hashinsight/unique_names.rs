@@ -55,7 +55,13 @@ impl Name {
         let taking = request.command_for(&format!("{purpose}/name"));
         let stream = stream_id(request.tenant, self.of, &self.text);
         let take = UniqueNameCommand::Take { holder, missing: self.missing };
-        match app.bus.execute::<UniqueName>(&stream, take, &taking).await {
+        let mut taken = app.bus.execute::<UniqueName>(&stream, take.clone(), &taking).await;
+        if taken.as_ref().is_ok_and(|taken| taken.repeated) {
+            // An attempt that failed may have given it back; whoever still has it takes nothing.
+            let anew = CommandContext { key: None, ..taking.clone() };
+            taken = app.bus.execute::<UniqueName>(&stream, take, &anew).await;
+        }
+        match taken {
             Ok(receipt) => request.reached(receipt.position),
             Err(CommandError::Refused(UniqueNameError::InUse { .. })) => return Err(in_use(self.of)),
             Err(error) => return Err(error.into()),

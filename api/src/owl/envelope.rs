@@ -101,7 +101,10 @@ pub fn error(error: &ApiError) -> Response {
 /// What is wrong with each field.
 fn field_errors(error: &ApiError) -> Map<String, Value> {
     if error.fields.is_empty() {
-        return words::field_of(error).into_iter().map(|(name, said)| (name.to_owned(), json!([said]))).collect();
+        return words::field_of_code(error.code)
+            .into_iter()
+            .map(|(name, said)| (name.to_owned(), json!([said])))
+            .collect();
     }
     let mut field_errors: Map<String, Value> = Map::new();
     for (name, said) in error.fields.iter().filter_map(wrong) {

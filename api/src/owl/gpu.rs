@@ -70,6 +70,9 @@ async fn register_server(
         max_concurrent_tasks: body.max_concurrent_tasks.unwrap_or(CONCURRENT_TASKS),
         is_active: true,
     };
+    if let Some(wrong) = ApiError::of_refusals(details.objections()) {
+        return Err(wrong);
+    }
     let id = caller.request.id_for("gpu_server");
     let (agent_token, token_hash) = token::fresh(&app.secrets, id);
     let register = GpuServerCommand::Register { details, token_hash, by: caller.user.id };

@@ -1,10 +1,12 @@
 //! Recharge codes: administrators issue them, users redeem them.
 
+use std::iter;
+
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use data_encoding::HEXLOWER;
 use domain::billing::balance::{Balance, BalanceEvent};
-use domain::billing::recharge_code::{RechargeCode, RechargeCodeCommand, RechargeCodeEvent};
+use domain::billing::recharge_code::{CodeTerms, RechargeCode, RechargeCodeCommand, RechargeCodeEvent};
 use domain::log::CommandKey;
 use futures::{StreamExt, TryStreamExt, stream};
 use projections::Paging;
@@ -89,25 +91,32 @@ async fn create_codes(
     Body(body): Body<CreateCodesBody>,
 ) -> Result<Envelope<CodesOut>, ApiError> {
     let batch_size = body.batch_size.unwrap_or(1);
+    let terms = CodeTerms {
+        amount: body.amount.0,
+        description: body.description,
+        expires_at: body.expires_at,
+        max_uses: body.max_uses.unwrap_or(1),
+    };
+    let wrong = ApiError::of_refusals(terms.objections(app.clock().now()));
     if !(1..=BATCH_MAX).contains(&batch_size) {
-        return Err(ApiError::field("batch_size", Fault::NotBetween(1, BATCH_MAX)));
+        let of_size = ApiError::field("batch_size", Fault::NotBetween(1, BATCH_MAX));
+        return Err(ApiError::of_all(iter::once(of_size.clone()).chain(wrong)).unwrap_or(of_size));
     }
-    let issuing = (0..batch_size).map(|n| issue(&app, &caller, &body, n));
-    let codes: Vec<NewCodeOut> = stream::iter(issuing).buffered(AT_ONCE).try_collect().await?;
+    let issuing = (0..batch_size).map(|n| issue(&app, &caller, &terms, n));
+    let codes: Result<Vec<NewCodeOut>, _> = stream::iter(issuing).buffered(AT_ONCE).try_collect().await;
+    // A request that is repeated when its time of expiry has passed is answered as before.
+    let codes = codes.map_err(|refused| wrong.unwrap_or(refused))?;
     app.handled(&caller.request).await;
     let total_amount = Amount(codes.iter().map(|code| code.amount.0).sum());
     Ok(envelope::ok(CodesOut { total_generated: codes.len(), total_amount, codes }))
 }
 
-async fn issue(app: &Server, caller: &Caller, body: &CreateCodesBody, n: u32) -> Result<NewCodeOut, ApiError> {
+async fn issue(app: &Server, caller: &Caller, terms: &CodeTerms, n: u32) -> Result<NewCodeOut, ApiError> {
     let code = new_code(app, &caller.request, n);
     let command = RechargeCodeCommand::Issue {
         code_id: app.clock().new_id(),
         prefix: code.chars().take("OWL-XXXX".len()).collect(),
-        amount: body.amount.0,
-        description: body.description.clone(),
-        expires_at: body.expires_at,
-        max_uses: body.max_uses.unwrap_or(1),
+        terms: terms.clone(),
         issued_by: caller.user.id,
     };
     let receipt = app.execute_unsettled::<RechargeCode>(&caller.request, &stream_of(app, &code), command).await?;

@@ -4,10 +4,10 @@ mod out;
 mod terms;
 
 use axum::extract::State;
-use commands::CommandError;
 use domain::compute::task::refusal::TaskError;
-use domain::compute::task::work::{TaskRequest, Work};
+use domain::compute::task::work::TaskRequest;
 use domain::compute::task::{Task, TaskCommand};
+use domain::refusal::Refusal;
 use projections::Paging;
 use projections::compute::tasks::{self, SortBy, Wanted};
 use serde::Deserialize;
@@ -60,18 +60,19 @@ async fn create_task(
     WorkGiver(caller): WorkGiver,
     Body(body): Body<CreateTaskBody>,
 ) -> Result<Envelope<NewTaskOut>, ApiError> {
-    let config = Value::Object(body.config.unwrap_or_default());
-    // What is of the wrong type is told before anything is looked up.
-    Work::read(&config).map_err(|fault| CommandError::Refused(TaskError::Config(fault)))?;
-    let terms = terms::in_force(&app, &caller).await?;
     let request = TaskRequest {
         title: body.title,
         description: body.description,
         task_type: body.task_type,
         priority: body.priority.map_or(1, |priority| u8::try_from(priority).unwrap_or(u8::MAX)),
         estimated_minutes: body.estimated_duration,
-        config,
+        config: Value::Object(body.config.unwrap_or_default()),
     };
+    // What is wrong is told before anything is looked up.
+    if let Some(wrong) = ApiError::of_all(request.objections().into_iter().map(of_field)) {
+        return Err(wrong);
+    }
+    let terms = terms::in_force(&app, &caller).await?;
     let _turn = app.turns.take("task", &caller.user.id.to_string()).await;
     let submit = TaskCommand::Submit {
         owner: caller.user.id,
@@ -83,6 +84,14 @@ async fn create_task(
     let id = caller.request.id_for("task");
     let submitted = app.change::<Task>(&caller.request, &id.to_string(), submit).await?;
     Ok(envelope::ok(NewTaskOut::of(id, &submitted)?))
+}
+
+/// What is wrong with one field. Of `config` more can be said than its code does.
+fn of_field(objection: TaskError) -> ApiError {
+    match objection {
+        TaskError::Config(fault) => ApiError::field_by(objection.code(), "config", fault),
+        objection => ApiError::field_by(objection.code(), "", objection.to_string()),
+    }
 }
 
 #[derive(Deserialize)]

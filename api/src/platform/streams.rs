@@ -35,8 +35,11 @@ struct StreamOut {
     version: u64,
     /// Position of that event.
     position: u64,
-    /// The state after that event. Secrets are blanked.
+    /// The state after that event; null where an event cannot be read. Secrets are blanked.
     state: Value,
+    /// Which event cannot be read, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreadable: Option<String>,
     events: Vec<EventOut>,
     /// `after` for the next events; null when there are none.
     next: Option<u64>,
@@ -75,6 +78,7 @@ async fn get_stream(
         version: history.version,
         position: history.position,
         state: history.state,
+        unreadable: history.unreadable,
         events: history.events.into_iter().map(EventOut::from).collect(),
         next,
     }))

@@ -109,18 +109,35 @@ impl Refusal for RechargeCodeError {
     }
 }
 
+/// What a code is issued for.
+#[derive(Debug, Clone)]
+pub struct CodeTerms {
+    pub amount: Decimal,
+    pub description: Option<String>,
+    pub expires_at: Option<DateTime<Utc>>,
+    pub max_uses: u32,
+}
+
+impl CodeTerms {
+    /// Everything that is wrong with them at `now`.
+    pub fn objections(&self, now: DateTime<Utc>) -> Vec<RechargeCodeError> {
+        let is_amount =
+            self.amount > Decimal::ZERO && self.amount <= AMOUNT_MAX && self.amount.normalize().scale() <= 2;
+        let is_description = |text: &str| text.chars().count() <= DESCRIPTION_CHARS_MAX && plain_text::is_line(text);
+        let checks = [
+            (is_amount, RechargeCodeError::AmountOutOfRange),
+            ((1..=USES_MAX).contains(&self.max_uses), RechargeCodeError::UsesOutOfRange),
+            (self.expires_at.is_none_or(|at| at > now), RechargeCodeError::ExpiryInThePast),
+            (self.description.as_deref().is_none_or(is_description), RechargeCodeError::DescriptionOutOfRange),
+        ];
+        checks.into_iter().filter_map(|(holds, objection)| (!holds).then_some(objection)).collect()
+    }
+}
+
 #[derive(Debug, Clone)]
 pub enum RechargeCodeCommand {
     /// Brings a fresh code into being.
-    Issue {
-        code_id: Uuid,
-        prefix: String,
-        amount: Decimal,
-        description: Option<String>,
-        expires_at: Option<DateTime<Utc>>,
-        max_uses: u32,
-        issued_by: UserId,
-    },
+    Issue { code_id: Uuid, prefix: String, terms: CodeTerms, issued_by: UserId },
     /// Uses the code once for `by`.
     Redeem { redemption_id: Uuid, by: UserId },
     /// Ends the code before its time.
@@ -149,13 +166,14 @@ impl Decider for RechargeCode {
         now: DateTime<Utc>,
     ) -> Result<Vec<RechargeCodeEvent>, RechargeCodeError> {
         match command {
-            RechargeCodeCommand::Issue { code_id, prefix, amount, description, expires_at, max_uses, issued_by } => {
-                self.can_be_issued(amount, expires_at, max_uses, now)?;
-                let is_description =
-                    |text: &str| text.chars().count() <= DESCRIPTION_CHARS_MAX && plain_text::is_line(text);
-                if !description.as_deref().is_none_or(is_description) {
-                    return Err(RechargeCodeError::DescriptionOutOfRange);
+            RechargeCodeCommand::Issue { code_id, prefix, terms, issued_by } => {
+                if *self != Self::Unknown {
+                    return Err(RechargeCodeError::AlreadyIssued);
                 }
+                if let Some(objection) = terms.objections(now).into_iter().next() {
+                    return Err(objection);
+                }
+                let CodeTerms { amount, description, expires_at, max_uses } = terms;
                 Ok(vec![RechargeCodeEvent::Issued {
                     code_id,
                     prefix,
@@ -177,28 +195,6 @@ impl Decider for RechargeCode {
 }
 
 impl RechargeCode {
-    fn can_be_issued(
-        &self,
-        amount: Decimal,
-        expires_at: Option<DateTime<Utc>>,
-        max_uses: u32,
-        now: DateTime<Utc>,
-    ) -> Result<(), RechargeCodeError> {
-        if *self != Self::Unknown {
-            return Err(RechargeCodeError::AlreadyIssued);
-        }
-        if amount <= Decimal::ZERO || amount > AMOUNT_MAX || amount.normalize().scale() > 2 {
-            return Err(RechargeCodeError::AmountOutOfRange);
-        }
-        if max_uses == 0 || max_uses > USES_MAX {
-            return Err(RechargeCodeError::UsesOutOfRange);
-        }
-        if expires_at.is_some_and(|at| at <= now) {
-            return Err(RechargeCodeError::ExpiryInThePast);
-        }
-        Ok(())
-    }
-
     fn redeem(
         &self,
         redemption_id: Uuid,
@@ -271,10 +267,7 @@ mod tests {
         RechargeCodeCommand::Issue {
             code_id: Uuid::from_u128(1),
             prefix: "OWL-ABCD".into(),
-            amount,
-            description: None,
-            expires_at,
-            max_uses,
+            terms: CodeTerms { amount, description: None, expires_at, max_uses },
             issued_by: user(9),
         }
     }

@@ -165,24 +165,22 @@ pub enum GpuServer {
 }
 
 impl ServerDetails {
-    fn check(&self) -> Result<(), GpuServerError> {
+    /// Everything that is wrong with them.
+    pub fn objections(&self) -> Vec<GpuServerError> {
         let within =
             |text: &str, max: usize| (1..=max).contains(&text.trim().chars().count()) && plain_text::is_line(text);
-        if !within(&self.name, NAME_CHARS_MAX) {
-            Err(GpuServerError::NameOutOfRange)
-        } else if !within(&self.host, HOST_CHARS_MAX) {
-            Err(GpuServerError::HostOutOfRange)
-        } else if self
-            .description
-            .as_ref()
-            .is_some_and(|text| text.chars().count() > DESCRIPTION_CHARS_MAX || !plain_text::are_lines(text))
-        {
-            Err(GpuServerError::DescriptionOutOfRange)
-        } else if !(1..=TASKS_MAX).contains(&self.max_concurrent_tasks) {
-            Err(GpuServerError::TasksOutOfRange)
-        } else {
-            Ok(())
-        }
+        let is_description = |text: &str| text.chars().count() <= DESCRIPTION_CHARS_MAX && plain_text::are_lines(text);
+        let checks = [
+            (within(&self.name, NAME_CHARS_MAX), GpuServerError::NameOutOfRange),
+            (within(&self.host, HOST_CHARS_MAX), GpuServerError::HostOutOfRange),
+            (self.description.as_deref().is_none_or(is_description), GpuServerError::DescriptionOutOfRange),
+            ((1..=TASKS_MAX).contains(&self.max_concurrent_tasks), GpuServerError::TasksOutOfRange),
+        ];
+        checks.into_iter().filter_map(|(holds, objection)| (!holds).then_some(objection)).collect()
+    }
+
+    fn check(&self) -> Result<(), GpuServerError> {
+        self.objections().into_iter().next().map_or(Ok(()), Err)
     }
 }
 

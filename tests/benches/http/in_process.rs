@@ -9,7 +9,7 @@ use api::server::Running;
 use commands::{Clock, CommandContext};
 use domain::UserId;
 use domain::billing::balance::Balance;
-use domain::billing::recharge_code::{RechargeCode, RechargeCodeCommand};
+use domain::billing::recharge_code::{CodeTerms, RechargeCode, RechargeCodeCommand};
 use domain::metadata::{Metadata, TenantId};
 use futures::{StreamExt, stream};
 use rust_decimal::Decimal;
@@ -72,10 +72,7 @@ async fn issue(app: &App, code: &str) {
     let command = RechargeCodeCommand::Issue {
         code_id: fresh_id(),
         prefix: "OWL-2222".to_owned(),
-        amount: Decimal::from(AMOUNT),
-        description: None,
-        expires_at: None,
-        max_uses: 1,
+        terms: CodeTerms { amount: Decimal::from(AMOUNT), description: None, expires_at: None, max_uses: 1 },
         issued_by: UserId(fresh_id()),
     };
     app.bus.execute::<RechargeCode>(code, command, &context("admin")).await.unwrap();

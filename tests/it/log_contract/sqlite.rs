@@ -88,6 +88,10 @@ async fn replacing_is_refused_too() {
         let refusal = place.sql(&forged).await.unwrap_err();
         assert!(refusal.contains("only appended"), "{refusal}");
     }
+    let kept = "INSERT OR REPLACE INTO commands VALUES (zeroblob(16), 'key', x'01', 0, 0, x'02')";
+    place.sql(kept).await.unwrap();
+    let refusal = place.sql(&kept.replace("x'02'", "x'03'")).await.unwrap_err();
+    assert!(refusal.contains("kept for good"), "{refusal}");
     let log = place.reopen(log).await;
     assert_eq!(read_everything(&*log, &[], 10).await, before);
 }

@@ -48,6 +48,15 @@ async fn everything_that_is_wrong_is_said_at_once() {
     let body = json!({ "max_concurrent_tasks_per_user": 0, "default_task_timeout": 0 });
     let refused = admin.put("/api/admin/config", body).await.expect(422);
     assert_eq!(field_errors(&refused).as_object().unwrap().len(), 2, "{}", refused.text);
+    let task = json!({ "title": "", "task_type": "a b", "priority": 9, "estimated_duration": 0, "config": { "gpu_count": 99 } });
+    let code = json!({ "amount": -1, "max_uses": 0, "batch_size": 0, "expires_at": "2001-01-01T00:00:00Z" });
+    let gpu = json!({ "name": "", "host": "", "max_concurrent_tasks": 0 });
+    for (path, body, fields) in
+        [("/api/tasks", task, 5), ("/api/recharge/codes", code, 4), ("/api/gpu/servers", gpu, 3)]
+    {
+        let refused = admin.post(path, body).await.expect(422);
+        assert_eq!(field_errors(&refused).as_object().unwrap().len(), fields, "{}", refused.text);
+    }
     assert!(refused_field(&refused, "default_task_timeout").contains("604800"));
     assert_eq!(server.head().await, head);
 }

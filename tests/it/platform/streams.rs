@@ -5,6 +5,7 @@ use domain::identity::role::Role;
 use domain::metadata::TenantId;
 use serde_json::{Value, json};
 use tests::engine::Engine;
+use tests::events::append;
 use tests::fresh_id;
 use tests::server::{Client, TestServer};
 
@@ -65,6 +66,19 @@ async fn what_is_not_there_is_not_found() {
     for (query, field) in bad {
         assert_eq!(admin.get(&format!("{path}?{query}")).await.expect(422).at("/fields/0/field"), field);
     }
+}
+
+#[tokio::test]
+async fn a_stream_with_an_event_that_cannot_be_read_is_shown_without_its_state() {
+    let (server, admin, path) = with_a_balance(Engine::Sqlite).await;
+    let id = path.rsplit('/').next().unwrap();
+    server.log.append(append("balance", id, 3, 1)).await.unwrap();
+    let shown = admin.get(&path).await.expect(200);
+    let unreadable = shown.at("/unreadable").as_str().unwrap();
+    assert!(unreadable.contains("(thing.changed v1) cannot be read"), "{unreadable}");
+    assert_eq!((shown.at("/state"), shown.at("/events/3/type")), (&Value::Null, &json!("thing.changed")));
+    let before = admin.get(&format!("{path}?as_of={}", shown.at("/events/2/position"))).await.expect(200);
+    assert_eq!((before.at("/state/balance"), before.at("/unreadable")), (&json!("30"), &Value::Null));
 }
 
 #[tokio::test]

@@ -95,6 +95,7 @@ async fn forged_events_are_found() {
             "UPDATE events SET payload = '{\"issued\":{}}' WHERE event_type = 'recharge_code.issued'",
             vec![Check::Payloads],
         ),
+        ("UPDATE events SET event_version = 9 WHERE event_type = 'balance.credited'", vec![Check::Payloads]),
         (
             "UPDATE events SET event_id = (SELECT event_id FROM events WHERE position = 1) WHERE position = 2",
             vec![Check::Ids],

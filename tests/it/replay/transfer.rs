@@ -3,9 +3,9 @@
 use api::config::Config;
 use api::storage::Storage;
 use api::surface::Surface;
-use replay::ReplayError;
 use replay::export::{Exported, Format, Wanted, export};
 use replay::import::{Imported, import};
+use replay::{Moment, ReplayError};
 use tempfile::TempDir;
 use tests::engine::Engine;
 use tests::postgres::Database;
@@ -97,6 +97,43 @@ async fn a_server_goes_on_from_an_imported_history() {
     assert_eq!(app.log().head().await.unwrap(), head);
     let storage = running.storage();
     assert!(replay::audit::audit(&storage.log, &storage.models, &()).await.unwrap().sound);
+}
+
+#[tokio::test]
+async fn a_history_that_ends_before_a_credit_is_gone_on_with_by_the_credit() {
+    let (server, target) = (with_a_history(Engine::Sqlite).await, empty(Engine::Sqlite).await);
+    let events = server.log.read_all(0, &[], 100).await.unwrap().events;
+    let position = |name: &str| events.iter().find(|event| *event.event_type == *name).unwrap().position;
+    let (redeemed, credited) = (position("recharge_code.redeemed"), position("balance.credited"));
+    assert!(redeemed < credited);
+    let to_redeemed = Wanted { to: Some(Moment::Position(redeemed)), ..everything(Format::Ndjson, true) };
+    let (text, _) = exported(&server.log, &to_redeemed).await;
+    imported(&target.config, &text).await.unwrap();
+    let running = api::server::Running::start(target.config.clone(), commands::Clock::system()).await.unwrap();
+    let app = running.app();
+    app.readers.passed(redeemed).await.unwrap();
+    let after = app.log().read_all(redeemed, &["balance"], 100).await.unwrap().events;
+    assert_eq!(after.iter().map(|event| &*event.event_type).collect::<Vec<_>>(), ["balance.credited"]);
+}
+
+#[tokio::test]
+async fn a_log_that_is_older_than_its_read_models_is_not_served() {
+    let (server, target) = (with_a_history(Engine::Sqlite).await, empty(Engine::Sqlite).await);
+    let (text, _) = exported(&server.log, &everything(Format::Ndjson, true)).await;
+    imported(&target.config, &text).await.unwrap();
+    let start = || api::server::Running::start(target.config.clone(), commands::Clock::system());
+    drop(start().await.unwrap());
+    std::fs::remove_file(target.config.data_dir.join("log.db")).unwrap();
+    let to_third = Wanted { to: Some(Moment::Position(3)), ..everything(Format::Ndjson, true) };
+    let (text, _) = exported(&server.log, &to_third).await;
+    imported(&target.config, &text).await.unwrap();
+    let refused = start().await.err().unwrap().to_string();
+    assert!(refused.contains("the log ends at 3: one of them is of another time"), "{refused}");
+    let storage = Storage::history(&target.config).await.unwrap();
+    let projectors = replay::projections_named(None).unwrap();
+    replay::rebuild::rebuild(&storage.log, &storage.models, projectors, &()).await.unwrap();
+    drop(storage);
+    start().await.unwrap();
 }
 
 #[tokio::test]

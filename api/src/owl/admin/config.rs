@@ -1,7 +1,6 @@
 //! The settings of the tenant: changed by events, in force at once.
 
 use axum::extract::State;
-use commands::CommandError;
 use domain::platform::settings::{Changes, Settings, SettingsCommand, objections};
 use projections::platform::settings;
 use serde::{Deserialize, Serialize};
@@ -74,11 +73,7 @@ async fn change_config(
         maintenance_mode: body.maintenance_mode,
         maintenance_notice: body.maintenance_notice,
     };
-    let wrong = objections(&changes).into_iter().map(|objection| {
-        let error = ApiError::from(CommandError::Refused(objection));
-        ApiError::field_by(error.code, "", error.message)
-    });
-    if let Some(wrong) = ApiError::of_all(wrong) {
+    if let Some(wrong) = ApiError::of_refusals(objections(&changes)) {
         return Err(wrong);
     }
     let tenant = caller.user.tenant;

@@ -66,15 +66,7 @@ fn of_body(error: &ApiError) -> Cow<'static, str> {
     .into()
 }
 
-/// The field that a refusal is about when the refusal itself names none, and what is wrong with it.
-pub(super) fn field_of(error: &ApiError) -> Option<(&'static str, &'static str)> {
-    match error.cause() {
-        Some(TaskError::Config(fault)) => Some(("config", of_config(*fault))),
-        _ => field_of_code(error.code),
-    }
-}
-
-/// The same, of a refusal whose code says it all.
+/// The field that a refusal with this code is about, and what is wrong with it.
 pub(super) fn field_of_code(code: &str) -> Option<(&'static str, &'static str)> {
     match code {
         "recharge_code.amount_out_of_range" => Some(("amount", "充值金额必须大于0，最多1000000，最多两位小数")),
@@ -137,6 +129,7 @@ fn of_fault(fault: &Fault) -> Cow<'_, str> {
         Fault::NotBetween(least, most) => format!("必须在{least}到{most}之间").into(),
         Fault::TooLong(most) => format!("最多{most}个字符").into(),
         Fault::NoneOf(words) => format!("必须是 {}", alternatives(words, "、", " 或 ")).into(),
+        Fault::Config(fault) => of_config(*fault).into(),
         Fault::NoMoment(_) => "必须是日志位置或时间，例如 2026-01-31T12:00:00Z".into(),
         Fault::Unread(mismatch, _) => of_mismatch(*mismatch).into(),
         // Handlers of this product say it in its words.

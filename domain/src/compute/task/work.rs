@@ -17,6 +17,8 @@ pub const CONFIG_BYTES_MAX: usize = 64 * 1024;
 pub const TITLE_CHARS_MAX: usize = 200;
 /// Longest description, in characters.
 pub const DESCRIPTION_CHARS_MAX: usize = 5_000;
+/// Longest type, in bytes.
+const TYPE_BYTES_MAX: usize = 50;
 /// Most GPUs one task may need.
 pub const GPUS_MAX: u32 = 16;
 /// Minutes that are held for a task whose duration nobody estimated.
@@ -83,11 +85,7 @@ impl Work {
         Ok(work)
     }
 
-    /// The same, whatever the size of `config` and the values in it: only their types are looked at.
-    ///
-    /// # Errors
-    /// The first key whose value is of another type.
-    pub fn read(config: &Value) -> Result<Self, ConfigFault> {
+    fn read(config: &Value) -> Result<Self, ConfigFault> {
         let keys = config.as_object().ok_or(ConfigFault::NoObject)?;
         Self::deserialize(config).map_err(|_| ill_typed(keys))
     }
@@ -137,29 +135,29 @@ fn ill_typed(config: &Map<String, Value>) -> ConfigFault {
 }
 
 impl TaskRequest {
-    pub(super) fn check(&self) -> Result<Work, TaskError> {
-        let chars = self.title.trim().chars().count();
-        if chars == 0 || chars > TITLE_CHARS_MAX || !plain_text::is_line(&self.title) {
-            return Err(TaskError::TitleOutOfRange);
-        }
-        if self
-            .description
-            .as_ref()
-            .is_some_and(|text| text.chars().count() > DESCRIPTION_CHARS_MAX || !plain_text::are_lines(text))
-        {
-            return Err(TaskError::DescriptionOutOfRange);
-        }
+    /// Everything that is wrong with it.
+    pub fn objections(&self) -> Vec<TaskError> {
         let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        if self.task_type.is_empty() || self.task_type.len() > 50 || !self.task_type.chars().all(word) {
-            return Err(TaskError::TypeInvalid);
+        let title_chars = self.title.trim().chars().count();
+        let is_description = |text: &str| text.chars().count() <= DESCRIPTION_CHARS_MAX && plain_text::are_lines(text);
+        let is_title = (1..=TITLE_CHARS_MAX).contains(&title_chars) && plain_text::is_line(&self.title);
+        let is_type = (1..=TYPE_BYTES_MAX).contains(&self.task_type.len()) && self.task_type.chars().all(word);
+        let checks = [
+            (is_title, TaskError::TitleOutOfRange),
+            (self.description.as_deref().is_none_or(is_description), TaskError::DescriptionOutOfRange),
+            (is_type, TaskError::TypeInvalid),
+            (PRIORITIES.contains(&self.priority), TaskError::PriorityOutOfRange),
+            (self.estimated_minutes.is_none_or(|m| (1..=MINUTES_MAX).contains(&m)), TaskError::DurationOutOfRange),
+        ];
+        let of_fields = checks.into_iter().filter_map(|(holds, objection)| (!holds).then_some(objection));
+        of_fields.chain(Work::of(&self.config).err().map(TaskError::Config)).collect()
+    }
+
+    pub(super) fn check(&self) -> Result<Work, TaskError> {
+        match self.objections().into_iter().next() {
+            Some(objection) => Err(objection),
+            None => Ok(Work::of(&self.config)?),
         }
-        if !PRIORITIES.contains(&self.priority) {
-            return Err(TaskError::PriorityOutOfRange);
-        }
-        if self.estimated_minutes.is_some_and(|minutes| !(1..=MINUTES_MAX).contains(&minutes)) {
-            return Err(TaskError::DurationOutOfRange);
-        }
-        Ok(Work::of(&self.config)?)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use commands::log::PostgresOptions;
 use cqrs_es::CqrsFramework;
 use cqrs_es::persist::{PersistedEventRepository, PersistedEventStore};
-use domain::billing::recharge_code::{RechargeCode, RechargeCodeCommand, RechargeCodeEvent};
+use domain::billing::recharge_code::{CodeTerms, RechargeCode, RechargeCodeCommand, RechargeCodeEvent};
 use domain::log::{Append, Log, LogError};
 use domain::{Now, UserId};
 use postgres_es::PostgresEventRepository;
@@ -194,10 +194,7 @@ fn issue(number: u128) -> RechargeCodeCommand {
     RechargeCodeCommand::Issue {
         code_id: Uuid::from_u128(number),
         prefix: "OWL-ABCD".to_owned(),
-        amount: Decimal::from(100),
-        description: None,
-        expires_at: None,
-        max_uses: 1,
+        terms: CodeTerms { amount: Decimal::from(100), description: None, expires_at: None, max_uses: 1 },
         issued_by: UserId(Uuid::nil()),
     }
 }
