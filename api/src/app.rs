@@ -40,8 +40,11 @@ pub struct Server {
     pub readings: Arc<dyn BatteryReadings>,
     /// What the agents of GPU servers last said.
     pub heartbeats: Arc<Heartbeats>,
-    /// One at a time: registrations of one address, and submissions of one user, whose limits are looked up before.
+    /// One at a time: registrations of one address, submissions of one user, curtailments of one tenant, cycles and stops
+    /// of one strategy. All of them look something up that the other would change.
     pub turns: Turns,
+    /// Requests under one key of a client's wait for one another. Apart from the others: handlers take those meanwhile.
+    pub key_turns: Turns,
     /// Log lines that were kept.
     pub log_lines: Arc<dyn LogLines>,
     /// Where new ones are handed in.

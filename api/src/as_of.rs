@@ -32,7 +32,7 @@ pub struct Lists {
 }
 
 impl Lists {
-    /// The database in which the tables of `projections` answer, and the moment that they answer for.
+    /// The database in which the tables of `projections` answer for the moment that is asked for.
     ///
     /// # Errors
     /// When the log or the read models do not answer.

@@ -1,4 +1,4 @@
-//! BITRUN: trading strategies, AI and quant.
+//! BITRUN: accounts at exchanges, rule-based strategies, and what they decide.
 
 mod accounts;
 mod auth;

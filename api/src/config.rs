@@ -222,11 +222,22 @@ impl Config {
     }
 }
 
-/// `postgres://user:secret@host/db` as `postgres://user:***@host/db`.
+/// `postgres://user:secret@host/db` as `postgres://user:***@host/db`, and the same of a password in the query.
 fn without_password(url: &str) -> String {
-    let Some((before, host)) = url.rsplit_once('@') else { return url.to_owned() };
-    let Some(user_end) = before.rfind(':').filter(|end| before[..*end].contains("//")) else { return url.to_owned() };
-    format!("{}:***@{host}", &before[..user_end])
+    let (place, query) = url.split_once('?').map_or((url, None), |(place, query)| (place, Some(query)));
+    let user_and_host = place.rsplit_once('@').and_then(|(before, host)| {
+        let user_end = before.rfind(':').filter(|end| before[..*end].contains("//"))?;
+        Some(format!("{}:***@{host}", &before[..user_end]))
+    });
+    let place = user_and_host.unwrap_or_else(|| place.to_owned());
+    let masked = |pair: &str| match pair.split_once('=') {
+        Some((name, _)) if name.to_ascii_lowercase().contains("password") => format!("{name}=***"),
+        _ => pair.to_owned(),
+    };
+    match query {
+        Some(query) => format!("{place}?{}", query.split('&').map(masked).collect::<Vec<_>>().join("&")),
+        None => place,
+    }
 }
 
 #[cfg(test)]
@@ -237,6 +248,8 @@ mod tests {
     fn passwords_in_urls_are_masked() {
         assert_eq!(without_password("postgres://me:s3cret@db:5432/x"), "postgres://me:***@db:5432/x");
         assert_eq!(without_password("postgres://db/x"), "postgres://db/x");
+        let in_query = "postgres://db/x?user=me&password=s3cret&sslmode=require";
+        assert_eq!(without_password(in_query), "postgres://db/x?user=me&password=***&sslmode=require");
     }
 
     #[test]

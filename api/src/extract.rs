@@ -27,7 +27,7 @@ pub struct Form<T>(pub T);
 /// The query of the URL.
 pub struct Query<T>(pub T);
 
-/// The one parameter of the path. What does not parse names nothing.
+/// What the path names. What does not parse names nothing.
 pub struct Path<T>(pub T);
 
 impl<T: DeserializeOwned + ToSchema, S: Send + Sync> FromRequest<S> for Body<T> {

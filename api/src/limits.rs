@@ -38,6 +38,14 @@ enum Counted {
     User(UserId),
 }
 
+/// What an address is counted as: a host has whole networks of 64 bits of IPv6 to itself.
+pub(crate) fn counted_address(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
+    }
+}
+
 /// By what requests are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Per {
@@ -128,7 +136,7 @@ impl Limit {
         }
         let counted = match context.user {
             Some(user) if self.per == Per::User => Counted::User(user),
-            _ => Counted::Address(context.remote_addr),
+            _ => Counted::Address(counted_address(context.remote_addr)),
         };
         self.counters.check_key(&counted).map(|state| self.after(&state)).map_err(|until| self.refused(&until))
     }
@@ -242,6 +250,13 @@ mod tests {
         let mut headers = HeaderMap::new();
         context.standing().unwrap().write(&mut headers);
         headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
+    }
+
+    #[test]
+    fn a_network_of_one_host_is_counted_as_one() {
+        let counted = |text: &str| counted_address(text.parse().unwrap()).to_string();
+        assert_eq!(counted("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(counted("203.0.113.9"), "203.0.113.9");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use commands::Waits;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::app::{App, Server};
+use crate::router::ANSWERED_WITHIN;
 use crate::surface::Surface;
 
 const REQUESTS: &str = "corelog_requests_total";
@@ -58,11 +59,16 @@ pub(crate) async fn show(State(app): State<App>) -> impl IntoResponse {
 }
 
 async fn measure(server: &Server) {
-    let head = server.log().head().await.unwrap_or(0);
-    set("corelog_log_position", &[], head);
     let handled = server.readers.handled().through;
     set("corelog_processes_position", &[], handled);
-    set("corelog_processes_lag", &[], head.saturating_sub(handled));
+    // Where the log ends is not known while it does not answer: what depends on it stays as it was.
+    let head = tokio::time::timeout(ANSWERED_WITHIN, server.log().head()).await.ok().and_then(Result::ok);
+    if let Some(head) = head {
+        set("corelog_log_position", &[], head);
+        set("corelog_processes_lag", &[], head.saturating_sub(handled));
+    }
+    set("corelog_log_answers", &[], u64::from(head.is_some()));
+    set("corelog_log_append_failed", &[], u64::from(server.bus.append_failed()));
     set("corelog_projections_paused", &[], u64::from(server.paused.borrow().is_some()));
     let Waits { of_processes, of_gateways } = server.holdups.waits();
     set("corelog_processes_waiting", &[], of_processes);
@@ -70,7 +76,9 @@ async fn measure(server: &Server) {
     for (name, status) in server.statuses.borrow().iter() {
         let label = [("projection", *name)];
         set("corelog_projection_position", &label, status.checkpoint.position);
-        set("corelog_projection_lag", &label, head.saturating_sub(status.checkpoint.position));
+        if let Some(head) = head {
+            set("corelog_projection_lag", &label, head.saturating_sub(status.checkpoint.position));
+        }
         set("corelog_projection_events", &label, status.checkpoint.tally.events);
         set("corelog_projection_halted", &label, u64::from(status.halted.is_some()));
     }

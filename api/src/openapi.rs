@@ -1,5 +1,6 @@
 //! The OpenAPI document of each surface: what its routes say of themselves, and what holds for all of them.
 
+use axum::http::StatusCode;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Info, OpenApi, RefOr, Response};
@@ -25,8 +26,20 @@ pub(crate) fn document(surface: Surface) -> OpenApi {
     for operation in document.paths.paths.values_mut().flat_map(operations) {
         let refused = RefOr::T(Response::new("A refusal, in the form that this product gives all of them."));
         operation.responses.responses.entry("default".to_owned()).or_insert(refused);
+        operation.responses.responses.iter_mut().for_each(describe);
     }
     document
+}
+
+/// A description is required; an answer that needs no words is described by what its status says.
+fn describe((status, response): (&String, &mut RefOr<Response>)) {
+    if let RefOr::T(response) = response
+        && response.description.is_empty()
+    {
+        let status = StatusCode::from_bytes(status.as_bytes()).ok();
+        let reason = status.and_then(|status| status.canonical_reason());
+        response.description.push_str(reason.unwrap_or("An answer"));
+    }
 }
 
 fn operations(item: &mut utoipa::openapi::PathItem) -> impl Iterator<Item = &mut Operation> {
@@ -69,6 +82,9 @@ mod tests {
             let operations = paths.values().flat_map(|item| item.as_object().unwrap().values());
             let operations: Vec<_> = operations.filter(|operation| operation.get("responses").is_some()).collect();
             assert!(!operations.is_empty() && operations.iter().all(|o| o.pointer("/responses/default").is_some()));
+            let responses = operations.iter().flat_map(|operation| operation["responses"].as_object().unwrap());
+            let silent = responses.filter(|(_, response)| response["description"].as_str().is_none_or(str::is_empty));
+            assert_eq!(silent.count(), 0, "{surface}");
         }
     }
 }

@@ -104,6 +104,9 @@ async fn handle(
     app.limits.check(&context, request.method(), request.uri().path())?;
     context.dry_run = dry_run(&request, context.surface)?;
     if let Some(position) = min_position(request.headers())? {
+        if app.readers.position() < position && app.log().head().await? < position {
+            return Err(header_field("Corelog-Min-Position", "is beyond the end of the log"));
+        }
         app.readers.projected(position).await?;
     }
     request.extensions_mut().insert(identity);
@@ -137,6 +140,8 @@ async fn answer_once(
     // Strangers know nothing of each other, so each has keys of its own.
     let namespace = if context.user.is_none() && !user.is_empty() { format!("{user}/") } else { String::new() };
     let key = CommandKey { key: format!("http:{namespace}{key}"), fingerprint };
+    // Whoever repeats a request that is under way gets its answer, and not another one.
+    let _turn = app.key_turns.take(&context.tenant.to_string(), &key.key).await;
     if let Some(kept) = app.log().command(context.tenant, &key.key).await? {
         if kept.fingerprint != key.fingerprint {
             return Err(key_reused());
@@ -236,7 +241,10 @@ fn idempotency_key(request: &Request) -> Result<Option<String>, ApiError> {
     let changes = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(request.method());
     let Some(value) = request.headers().get(IDEMPOTENCY_KEY).filter(|_| changes) else { return Ok(None) };
     match value.to_str() {
-        Ok(key) if !key.is_empty() && key.len() <= KEY_CHARS_MAX => Ok(Some(key.to_owned())),
+        // What stands behind a # tells apart the commands of one request.
+        Ok(key) if !key.is_empty() && key.len() <= KEY_CHARS_MAX => {
+            Ok(Some(key.replace('%', "%25").replace('#', "%23")))
+        }
         _ => Err(header_field("Idempotency-Key", &format!("must have 1 to {KEY_CHARS_MAX} visible characters"))),
     }
 }
@@ -288,7 +296,8 @@ fn request_id(server: &Server, headers: &HeaderMap) -> Uuid {
 
 fn peer(request: &Request) -> IpAddr {
     let connection = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    connection.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip())
+    // On a socket for both families, IPv4 addresses come dressed as IPv6.
+    connection.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip().to_canonical())
 }
 
 /// For whom a request is: proxies that are trusted say it, the nearest last; the first that is not trusted counts.
@@ -299,7 +308,7 @@ fn client_address(trusted: &[IpNet], peer: IpAddr, headers: &HeaderMap) -> IpAdd
     let mut client = peer;
     for address in named {
         match address {
-            Ok(address) if is_trusted(client) => client = address,
+            Ok(address) if is_trusted(client) => client = address.to_canonical(),
             _ => break,
         }
     }
@@ -320,6 +329,7 @@ mod tests {
         };
         assert_eq!(client("127.0.0.1", "203.0.113.9"), address("203.0.113.9"));
         assert_eq!(client("127.0.0.1", "198.51.100.1, 203.0.113.9, 10.1.2.3"), address("203.0.113.9"));
+        assert_eq!(client("127.0.0.1", "203.0.113.9, ::ffff:10.1.2.3"), address("203.0.113.9"));
         // Whoever is not trusted may say what they like.
         assert_eq!(client("203.0.113.9", "198.51.100.1"), address("203.0.113.9"));
         assert_eq!(client("127.0.0.1", "203.0.113.9, nonsense"), address("127.0.0.1"));

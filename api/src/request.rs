@@ -66,8 +66,9 @@ struct Progress {
     position: AtomicU64,
     /// Version of the one resource that was changed; 0 for none.
     version: AtomicU64,
-    /// The read models did not show in time what its commands did.
+    /// The handler answers for the moment that `as_of` names.
     looks_back: AtomicBool,
+    /// The read models did not show in time what its commands did.
     late: AtomicBool,
     /// What a dry run would append.
     rehearsed: Mutex<Vec<RehearsedEvent>>,

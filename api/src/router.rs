@@ -1,5 +1,7 @@
 //! All surfaces on one router, and their OpenAPI documents.
 
+use std::time::Duration;
+
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
@@ -21,6 +23,9 @@ use crate::openapi::document;
 use crate::pipeline::{self, Pipeline};
 use crate::surface::Surface;
 use crate::unread::Unread;
+
+/// How long whoever asks how the server is waits for its databases.
+pub(crate) const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Everything on one port.
 pub(crate) fn router(app: &App) -> Router {
@@ -97,24 +102,29 @@ fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
 
 /// Whether the log and the read models answer, and whether all projections, process managers and gateways get on.
 async fn health(State(app): State<App>) -> Response {
-    let log = app.log().head().await;
-    let read_models = app.models.as_they_are().read.ping().await;
+    let read_models = app.models.as_they_are().read.ping();
+    let (log, read_models) = tokio::join!(
+        tokio::time::timeout(ANSWERED_WITHIN, app.log().head()),
+        tokio::time::timeout(ANSWERED_WITHIN, read_models)
+    );
+    let (log, read_models) = (matches!(log, Ok(Ok(_))), matches!(read_models, Ok(Ok(()))));
+    let append_failed = app.bus.append_failed();
     let halted = app.statuses.borrow().values().any(|status| status.halted.is_some());
     let paused = app.paused.borrow().is_some();
     let word = |good: bool| if good { "ok" } else { "unavailable" };
     let waits = app.holdups.waits();
     let waiting = |pieces: u64| if pieces == 0 { "ok" } else { "waiting" };
-    let healthy = log.is_ok() && read_models.is_ok() && !halted && !paused;
-    // Requests are served as ever: to take the server out for that would help nobody.
-    let degraded = waits != Waits::default();
+    let healthy = log && read_models && !halted && !paused;
+    // Requests are served as far as can be: to take the server out for that would help nobody.
+    let degraded = waits != Waits::default() || append_failed;
     let body = serde_json::json!({
         "status": if !healthy { "unhealthy" } else if degraded { "degraded" } else { "healthy" },
         "version": env!("CARGO_PKG_VERSION"),
         "environment": app.config.mode,
         "leading": *app.leading.borrow(),
         "components": {
-            "log": word(log.is_ok()),
-            "read_models": word(read_models.is_ok()),
+            "log": if log && append_failed { "takes_no_events" } else { word(log) },
+            "read_models": word(read_models),
             "projections": if halted { "halted" } else if paused { "paused" } else { "ok" },
             "processes": waiting(waits.of_processes),
             "gateways": waiting(waits.of_gateways),

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::serve::ListenerExt;
 use commands::gateways::alert_watch::AlertWatch;
@@ -43,6 +44,9 @@ use crate::zinnia::known_devices::KnownDevices;
 use crate::zinnia::live::LiveFeed;
 use crate::zinnia::notification_preferences::vapid_key;
 use crate::zinnia::token_usage::TokenUsage;
+
+/// How long a server that stops waits for what it writes last.
+const LAST_LINES_MAX: Duration = Duration::from_secs(5);
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -111,16 +115,37 @@ impl Running {
         let listener = listener.tap_io(|connection| {
             let _ = connection.set_nodelay(true);
         });
-        let served = axum::serve(listener, service).with_graceful_shutdown(stop).await;
-        // The last lines may be the ones that matter.
-        if let Err(error) = self.app.line_queue.flush().await {
-            tracing::warn!(%error, "the last log lines were not kept");
+        let mut readers = self.readers;
+        let served = tokio::select! {
+            served = axum::serve(listener, service).with_graceful_shutdown(stop) => served,
+            broken = broken(&mut readers) => return Err(broken),
+        };
+        // The last lines may be the ones that matter, unless there is nobody to take them.
+        match tokio::time::timeout(LAST_LINES_MAX, self.app.line_queue.flush()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the last log lines were not kept"),
+            Err(_) => tracing::warn!("the last log lines were not kept in time"),
         }
         // Until the last answer is given the readers go on, because answers wait for them.
-        drop(self.readers);
-        self.app.token_usage.write_down(self.app.models.as_they_are()).await;
+        drop(readers);
+        let usage = self.app.token_usage.write_down(self.app.models.as_they_are());
+        if tokio::time::timeout(LAST_LINES_MAX, usage).await.is_err() {
+            tracing::warn!("the last uses of tokens were not kept in time");
+        }
         served
     }
+}
+
+/// Returns when one of `readers` has panicked: answers would wait for it, and lists stand still, until the server is
+/// started again.
+async fn broken(readers: &mut JoinSet<()>) -> std::io::Error {
+    while let Some(ended) = readers.join_next().await {
+        if let Err(error) = ended.map_err(|error| error.to_string()) {
+            tracing::error!(critical = true, error, "a reader of the log broke down");
+            return std::io::Error::other(format!("a reader of the log broke down: {error}"));
+        }
+    }
+    std::future::pending().await
 }
 
 /// What moves along the log beside the requests, ready to start.
@@ -163,6 +188,7 @@ async fn assembled(config: Config, clock: Clock, storage: &Storage) -> Result<(A
         readings: readings::open(&config).await?,
         heartbeats,
         turns: Turns::new(),
+        key_turns: Turns::new(),
         log_lines,
         line_queue,
         actions: actions.progress(),
@@ -215,7 +241,12 @@ async fn up_to_date(storage: &Storage) -> Result<Runner, StartError> {
     let mut projections = Runner::new(Arc::clone(&storage.log), &storage.models, catalogue());
     if *storage.leading.borrow() {
         let caught_up = projections.catch_up().await;
-        caught_up.map_err(|error| StartError::because("the read models cannot be brought up to date", &error))?;
+        caught_up.map_err(|error| {
+            StartError(format!(
+                "the read models cannot be brought up to date: {error}. If it is for what is in them, `corelog replay \
+                 rebuild` makes them anew"
+            ))
+        })?;
     }
     Ok(projections)
 }
@@ -299,6 +330,25 @@ fn secrets(config: &Config, head: u64) -> Result<Secrets, StartError> {
         let (secret, log) = (path.display(), place_of_log(config));
         tracing::warn!(%secret, log, "there is a secret of an earlier installation, but nothing in the log: was it lost?");
     }
+    if head > 0 && !path.exists() {
+        let secret = path.display();
+        let lost = "codes, device keys, tokens and sealed secrets in the log that were made with another one are worth nothing";
+        tracing::warn!(%secret, "the log has events, but there is no secret: one is made, and {lost}");
+    }
     Secrets::open(&path)
         .map_err(|error| StartError::because(&format!("the secret in {} cannot be used", path.display()), &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reader_that_panics_is_told_and_one_that_is_done_is_not() {
+        let mut readers = JoinSet::new();
+        readers.spawn(async {});
+        readers.spawn(async { panic!("out of its mind") });
+        let error = broken(&mut readers).await;
+        assert!(error.to_string().contains("out of its mind"), "{error}");
+    }
 }

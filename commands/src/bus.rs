@@ -1,6 +1,7 @@
 //! The one executor of commands, for all aggregates.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use domain::aggregate::Decider;
 use domain::event::{DecodeError, EventNames, Recorded};
@@ -70,12 +71,19 @@ pub struct CommandBus {
     clock: Clock,
     cache: AggregateCache,
     turns: Turns,
+    append_failed: AtomicBool,
 }
 
 impl CommandBus {
     /// A bus over `log`.
     pub fn new(log: Arc<dyn Log>, clock: Clock) -> Self {
-        Self { log, clock, cache: AggregateCache::new(), turns: Turns::new() }
+        let append_failed = AtomicBool::new(false);
+        Self { log, clock, cache: AggregateCache::new(), turns: Turns::new(), append_failed }
+    }
+
+    /// Whether the log did not take the last append, as when the disk is full: it may answer reads all the same.
+    pub fn append_failed(&self) -> bool {
+        self.append_failed.load(Ordering::Relaxed)
     }
 
     /// The clock that decisions are made by.
@@ -218,7 +226,9 @@ impl CommandBus {
             metadata: json(&context.metadata)?,
             key: context.key.clone(),
         };
-        match self.log.append(append).await? {
+        let appended = self.log.append(append).await;
+        self.append_failed.store(matches!(appended, Err(LogError::Unavailable(_))), Ordering::Relaxed);
+        match appended? {
             Appended::Done(recorded) => {
                 loaded.sequence += events.len() as u64;
                 loaded.position = recorded.last().map_or(loaded.position, |last| last.position);

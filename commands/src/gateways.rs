@@ -55,7 +55,7 @@ pub enum Notice {
 /// An adapter that performs effects of one sort.
 #[async_trait]
 pub trait Gateway: Send + Sync + 'static {
-    /// Such as `miners`.
+    /// The name of its position in the log, which is never changed.
     fn name(&self) -> &'static str;
     /// The sort of aggregate whose streams are its pieces of work.
     fn consumes(&self) -> &'static str;
@@ -206,8 +206,9 @@ impl GatewayRunner {
         match outcome {
             Ok(()) => self.holdups.got_on(who, id),
             Err(reason) => {
-                tracing::warn!(gateway = self.gateway.name(), %id, reason, "work is taken up again");
-                self.holdups.failed(who, id);
+                if self.holdups.failed(who, id) {
+                    tracing::warn!(gateway = self.gateway.name(), %id, reason, "work is taken up until it succeeds");
+                }
             }
         }
     }

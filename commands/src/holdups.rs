@@ -41,9 +41,10 @@ impl Failing {
 pub struct Holdups(Mutex<HashMap<(Waiting, String), Failing>>);
 
 impl Holdups {
-    /// `who` failed at `work`, and will try again.
-    pub(crate) fn failed(&self, who: Waiting, work: &str) {
-        self.failed_at(who, work, Instant::now());
+    /// `who` failed at `work`, and will try again. Answers whether that is news: it is said once in the log, however long
+    /// it lasts.
+    pub(crate) fn failed(&self, who: Waiting, work: &str) -> bool {
+        self.failed_at(who, work, Instant::now())
     }
 
     /// `work` is done, or need not be done any more.
@@ -65,10 +66,12 @@ impl Holdups {
         self.waits_at(Instant::now())
     }
 
-    fn failed_at(&self, who: Waiting, work: &str, now: Instant) {
+    fn failed_at(&self, who: Waiting, work: &str, now: Instant) -> bool {
         let mut failing = self.failing();
         failing.retain(|_, failing| !failing.is_over(now));
+        let before = failing.len();
         failing.entry((who, work.to_owned())).or_insert(Failing { since: now, last: now }).last = now;
+        failing.len() > before
     }
 
     fn waits_at(&self, now: Instant) -> Waits {
@@ -105,8 +108,8 @@ mod tests {
     fn what_lasts_is_told_until_it_gets_on() {
         let (holdups, began) = (Holdups::default(), Instant::now());
         let after = |milliseconds| began + Duration::from_millis(milliseconds);
-        holdups.failed_at(PROCESS, "7", began);
-        holdups.failed_at(PROCESS, "7", after(900));
+        assert!(holdups.failed_at(PROCESS, "7", began));
+        assert!(!holdups.failed_at(PROCESS, "7", after(900)));
         assert_eq!(holdups.waits_at(after(900)), waits(0, 0), "it may pass by itself");
         holdups.failed_at(PROCESS, "7", after(1_100));
         holdups.failed_at(GATEWAY, "7", began);

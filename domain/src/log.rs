@@ -172,4 +172,7 @@ pub trait Log: Send + Sync {
 
     /// Keeps how far a reader has come. Readers are idempotent, so this may lag behind.
     async fn keep_reader_position(&self, reader: &str, position: u64) -> Result<(), LogError>;
+
+    /// Which of the guards are gone or off by which the database itself refuses to change what is recorded.
+    async fn missing_guards(&self) -> Result<Vec<&'static str>, LogError>;
 }

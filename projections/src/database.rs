@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use sea_orm::{
     AccessMode, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbErr,
-    IsolationLevel, RuntimeErr, Schema, TransactionTrait,
+    IsolationLevel, RuntimeErr, Schema, SqlxPostgresConnector, TransactionTrait,
 };
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::checkpoint;
 use crate::devices::token_uses;
@@ -26,6 +28,9 @@ const POSTGRES_READERS: u32 = 8;
 /// It says nothing meanwhile.
 const TURN: &str = "SET LOCAL idle_in_transaction_session_timeout = '5min'; \
      SELECT pg_advisory_xact_lock(7165071312106252035)";
+const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
+/// A connection for queries that nobody used for so long is tried before it is used.
+const IDLE: Duration = Duration::from_secs(1);
 const FOREVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
 /// Connections to the read models: many that read, one that writes.
@@ -91,7 +96,7 @@ impl ReadModels {
         let turn = turn(&write).await?;
         turn.execute_unprepared(&format!("create schema if not exists {SCHEMA}")).await?;
         turn.commit().await?;
-        let read = connect(url, POSTGRES_READERS, Some(SCHEMA)).await?;
+        let read = postgres_readers(url).await?;
         let writer = Writer::postgres(&write);
         Ok(Self { read, write, writer, place: Place::Server(url.to_owned()) })
     }
@@ -223,6 +228,23 @@ async fn connect(url: &str, connections: u32, schema: Option<&str>) -> Result<Da
     Database::connect(options_of(url, connections, schema)).await
 }
 
+/// Connections for queries. One that nobody used for a while is tried first: the server may have been restarted.
+async fn postgres_readers(url: &str) -> Result<DatabaseConnection, DbErr> {
+    let unreachable = |error| DbErr::Conn(RuntimeErr::SqlxError(error));
+    let address: PgConnectOptions = url.parse().map_err(unreachable)?;
+    let address = address.options([("search_path", SCHEMA)]).disable_statement_logging();
+    let pool = PgPoolOptions::new()
+        .max_connections(POSTGRES_READERS)
+        .min_connections(1)
+        .acquire_timeout(CONNECTED_WITHIN)
+        .test_before_acquire(false)
+        .before_acquire(|connection, last| {
+            Box::pin(async move { Ok(last.idle_for < IDLE || connection.ping().await.is_ok()) })
+        });
+    let pool = pool.connect_with(address).await.map_err(unreachable)?;
+    Ok(SqlxPostgresConnector::from_sqlx_postgres_pool(pool))
+}
+
 fn options_of(url: &str, connections: u32, schema: Option<&str>) -> ConnectOptions {
     let mut options = options(url, connections);
     options.map_sqlx_sqlite_opts(|sqlite| {
@@ -243,7 +265,7 @@ fn options(url: &str, connections: u32) -> ConnectOptions {
     options
         .max_connections(connections)
         .min_connections(1)
-        .acquire_timeout(Duration::from_secs(5))
+        .acquire_timeout(CONNECTED_WITHIN)
         .test_before_acquire(false)
         .sqlx_logging(false);
     if connections == 1 {

@@ -107,6 +107,11 @@ pub async fn audit(log: &Arc<dyn Log>, models: &ReadModels, progress: &dyn Progr
     }
     let commands = check_commands(log.as_ref(), head, &mut findings).await?;
     counted.iter().filter_map(Counted::finding).for_each(|finding| findings.add(finding));
+    check_readers(log.as_ref(), &mut findings).await?;
+    for guard in log.missing_guards().await? {
+        let what = format!("the trigger {guard} is missing or off: what is recorded could have been changed");
+        findings.add(Finding { check: Check::Guards, position: None, what });
+    }
     Ok(Audit {
         sound: findings.first.is_empty(),
         head,
@@ -160,6 +165,16 @@ impl From<Counted> for Consumed {
             digest_of_log: counted.log.tally.hex(),
         }
     }
+}
+
+async fn check_readers(log: &dyn Log, findings: &mut Findings) -> Result<(), ReplayError> {
+    let positions = log.reader_positions().await?;
+    let head = log.head().await?;
+    for (reader, position) in positions.into_iter().filter(|(_, position)| *position > head) {
+        let what = format!("{reader} has handled events up to {position}, but the log ends at {head}");
+        findings.add(Finding { check: Check::Readers, position: Some(position), what });
+    }
+    Ok(())
 }
 
 /// Checks kept commands up to `head`; answers how many there are.

@@ -36,11 +36,15 @@ pub enum Check {
     Commands,
     /// Each read model has consumed what the log holds for it, no more and no less.
     Projections,
+    /// No process manager or gateway stands beyond the end of the log.
+    Readers,
+    /// The database refuses to change what is recorded.
+    Guards,
 }
 
 impl Check {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Positions,
         Self::Times,
         Self::Sequences,
@@ -51,6 +55,8 @@ impl Check {
         Self::Redemptions,
         Self::Commands,
         Self::Projections,
+        Self::Readers,
+        Self::Guards,
     ];
 }
 

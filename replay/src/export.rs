@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use data_encoding::{BASE64, HEXLOWER};
 use domain::event::Recorded;
-use domain::log::{CommandUnderKey, Log};
+use domain::log::{CommandUnderKey, KeptCommand, Log};
 use domain::metadata::TenantId;
 use projections::ReadAhead;
 use projections::checkpoint::Tally;
@@ -235,7 +235,10 @@ impl<'a> Lines<'a> {
             let commands = log.commands(after, COMMANDS_PER_PAGE).await?;
             let Some(last) = commands.last() else { break };
             after = Some((last.tenant, last.key.clone()));
-            for command in commands.iter().filter(|command| command.kept.last_position <= through) {
+            // A key without events may be that of a request whose events come later, and its answer tells of them.
+            let is_end = log.head().await? == through;
+            let belongs = |kept: &KeptCommand| kept.last_position <= through && (is_end || kept.last_position > 0);
+            for command in commands.iter().filter(|command| belongs(&command.kept)) {
                 lines.write(&beside(command))?;
                 self.exported.commands += 1;
             }

@@ -1,5 +1,5 @@
-//! History: read models rebuilt and proved, aggregates and lists as they were, exports, imports, audits. One module a
-//! subcommand of `corelog`; `api` prints what they return, and serves some of it.
+//! History: read models rebuilt and proved, aggregates and lists as they were, exports, imports, audits. Each subcommand
+//! of `corelog` about history has a module; `api` prints what they return, and serves some of it.
 
 pub mod aggregates;
 pub mod audit;

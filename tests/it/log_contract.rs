@@ -73,7 +73,7 @@ macro_rules! durable_contract {
         crate::log_contract::holds_for!($engine:
             surviving::{
                 everything_is_there_after_reopening, keys_are_kept_for_good, the_database_refuses_changes,
-                the_database_refuses_changes_of_keys, heavy_pages_end_early,
+                the_database_refuses_changes_of_keys, a_guard_that_is_gone_is_missed, heavy_pages_end_early,
                 time_stands_still_rather_than_going_back,
                 a_rare_event_is_found_behind_many_others,
             },

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 const ANSWER_MAX: Duration = Duration::from_secs(20);
+const HEARTBEAT_ANSWER_MIN: Duration = Duration::from_secs(2);
 /// How long the server lets a lease wait for a task, in seconds.
 const LEASE_WAIT_SECONDS: u64 = 5;
 const LEASE_MAX: Duration = Duration::from_secs(LEASE_WAIT_SECONDS + 20);
@@ -138,8 +139,9 @@ impl Client {
         self.tell("leave", &json!({ "session": session })).await
     }
 
-    pub(super) async fn heartbeat(&self, body: &Value) -> Result<HeartbeatAnswer, ClientError> {
-        self.post("heartbeat", body, ANSWER_MAX).await
+    /// Waits no longer than until the next one is due, or so: the server gives up whom it does not hear.
+    pub(super) async fn heartbeat(&self, body: &Value, every: Duration) -> Result<HeartbeatAnswer, ClientError> {
+        self.post("heartbeat", body, every.clamp(HEARTBEAT_ANSWER_MIN, CONNECT_MAX)).await
     }
 
     /// Waits for a task that fits into `room`.

@@ -1,4 +1,5 @@
-//! A task in a container: fresh, without a network, with limits, and gone when the task is over.
+//! A task in a container: fresh, with limits, on a network only where the agent is told so, and gone when the task is
+//! over.
 
 use std::collections::HashMap;
 use std::os::unix::fs::chown;

@@ -87,8 +87,9 @@ impl Session {
 
     /// Sends heartbeats until the session is lost.
     async fn beat(&self) -> Loss {
+        let every = Duration::from_millis(self.begun.heartbeat_ms);
         loop {
-            match self.client.heartbeat(&self.heartbeat()).await {
+            match self.client.heartbeat(&self.heartbeat(), every).await {
                 Ok(answer) => {
                     for held in &answer.over {
                         self.jobs().get(held).into_iter().for_each(Running::end);
@@ -104,7 +105,7 @@ impl Session {
                     None => tracing::warn!(%error, "a heartbeat is not heard"),
                 },
             }
-            tokio::time::sleep(Duration::from_millis(self.begun.heartbeat_ms)).await;
+            tokio::time::sleep(every).await;
         }
     }
 

@@ -110,12 +110,13 @@ impl OpenSessions {
 
     async fn catch_up(&self, log: &dyn Log, seen: u64) -> Result<(), LogError> {
         let page = log.read_all(seen, &["user"], PAGE_EVENTS_MAX).await?;
+        // First, so that whoever looks up what is forgotten from here on waits for what made it so.
+        self.with(|known| known.seen = page.through);
         for event in page.events.iter().filter(|event| !HARMLESS.contains(&&*event.event_type)) {
             if let Ok(user) = event.aggregate_id.parse() {
                 self.forget(UserId(user));
             }
         }
-        self.with(|known| known.seen = page.through);
         Ok(())
     }
 

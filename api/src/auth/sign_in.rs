@@ -135,6 +135,22 @@ pub(crate) async fn sign_out(server: &Server, caller: &Caller) -> Result<(), Api
     Ok(())
 }
 
+/// Closes another session of the caller, which `refresh_token` is of. A token that names none is good for nothing as it
+/// is.
+///
+/// # Errors
+/// When the log does not answer.
+pub(crate) async fn sign_out_of(server: &Server, caller: &Caller, refresh_token: &str) -> Result<(), ApiError> {
+    let (now, surface) = (server.clock().now(), caller.request.surface);
+    let named = server.tokens.read(refresh_token, TokenKind::Refresh, surface, now);
+    let Some(claims) = named.filter(|named| named.sub == caller.user.id && named.sid != caller.user.session) else {
+        return Ok(());
+    };
+    let command = UserCommand::SignOut { session_id: claims.sid };
+    give(server, &caller.request, caller.user.id, command).await.map_err(refused)?;
+    Ok(())
+}
+
 /// Closes every session of the caller; answers how many there were.
 ///
 /// # Errors

@@ -131,9 +131,21 @@ struct MessageOut {
     message: &'static str,
 }
 
-#[utoipa::path(post, path = "/api/v1/auth/logout", operation_id = "logout",
+#[derive(Deserialize, ToSchema)]
+struct LogoutBody {
+    refresh_token: Option<String>,
+}
+
+#[utoipa::path(post, path = "/api/v1/auth/logout", operation_id = "logout", request_body = LogoutBody,
     responses((status = 200, body = MessageOut)))]
-async fn logout(State(app): State<App>, SignedIn(caller): SignedIn) -> Result<Json<MessageOut>, ApiError> {
+async fn logout(
+    State(app): State<App>,
+    SignedIn(caller): SignedIn,
+    Body(body): Body<LogoutBody>,
+) -> Result<Json<MessageOut>, ApiError> {
+    if let Some(token) = body.refresh_token {
+        sign_in::sign_out_of(&app, &caller, &token).await?;
+    }
     sign_in::sign_out(&app, &caller).await?;
     Ok(Json(MessageOut { message: "Successfully logged out" }))
 }

@@ -171,6 +171,7 @@ async fn change_quant_strategy_status(
     Path(id): Path<Uuid>,
     Body(body): Body<StatusBody>,
 ) -> Result<Json<StrategyOut>, ApiError> {
+    let _turn = app.turns.take("quant_strategy", &id.to_string()).await;
     let row = find(&app, &caller.user, id).await?;
     let to = status("status", &body.status)?;
     if body.close_positions {

@@ -45,6 +45,8 @@ async fn trigger_worker(
     caller: Caller,
     Path(strategy_id): Path<Uuid>,
 ) -> Result<Json<TriggerOut>, ApiError> {
+    // A stop waits until the order of the cycle is carried out.
+    let _turn = app.turns.take("quant_strategy", &strategy_id.to_string()).await;
     let strategy = quant_strategies::find(&app, &caller.user, strategy_id).await?;
     let decision_id = caller.request.id_for("decision");
     let input = look(&app, &caller.user, &strategy, decision_id).await?;

@@ -45,7 +45,8 @@ pub(super) fn check_object(json: &[u8]) -> Result<(), ApiError> {
 
 /// What could not be read as `T`.
 pub(super) fn wrong<T: ToSchema>(error: &serde_path_to_error::Error<serde_json::Error>, json: &[u8]) -> ApiError {
-    if !error.inner().is_data() {
+    // Of a word that is none, the reader speaks as if the JSON were broken.
+    if !error.inner().is_data() && serde_json::from_slice::<IgnoredAny>(json).is_err() {
         return no_json(error.inner());
     }
     let (parent, named) = (error.path().to_string(), named(error.inner()));

@@ -83,8 +83,16 @@ fn dashboard(role: Role) -> &'static str {
 }
 
 #[utoipa::path(get, path = "/logout", operation_id = "logout", responses((status = 302)))]
-async fn logout(State(app): State<App>, signed_in: Result<SignedIn, ApiError>) -> Result<Response, ApiError> {
+async fn logout(
+    State(app): State<App>,
+    headers: HeaderMap,
+    signed_in: Result<SignedIn, ApiError>,
+) -> Result<Response, ApiError> {
     let Ok(SignedIn(caller)) = signed_in else { return Ok(found("/login").into_response()) };
+    // It is a GET that changes something.
+    if !is_same_origin(&headers) {
+        return Err(cross_site());
+    }
     sign_in::sign_out(&app, &caller).await?;
     let gone = set_cookie(COOKIE, "", TimeDelta::zero(), app.config.mode);
     Ok((AppendHeaders(gone.map(|cookie| (SET_COOKIE, cookie))), found("/")).into_response())

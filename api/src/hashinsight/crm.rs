@@ -1,4 +1,4 @@
-//! What the resources of the CRM have in common: whose rows are shown, and how bodies say that a field is empty.
+//! What the resources of HashInsight have in common: whose rows are shown, and how bodies say that a field is empty.
 
 use domain::crm::change::Change;
 use domain::identity::role::{Access, Module, access};

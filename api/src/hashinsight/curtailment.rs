@@ -46,8 +46,8 @@ async fn calculate_curtailment(
     Permitted { caller, .. }: Permitted<Full<module::CurtailmentExecute>>,
     Body(body): Body<CurtailmentBody>,
 ) -> Result<Envelope<CalculationOut>, ApiError> {
-    let hours = body.hours()?;
-    let proposal = Proposal::of(&app, caller.user.tenant, &body, hours).await?;
+    let times = body.schedule(app.clock().now())?;
+    let proposal = Proposal::of(&app, caller.user.tenant, &body, &times).await?;
     Ok(envelope::ok(CalculationOut { plan: PlanOut::of(&app, caller.user.tenant, &proposal).await? }))
 }
 
@@ -89,7 +89,7 @@ async fn plan(app: &Server, caller: &Caller, body: &CurtailmentBody) -> Result<R
     let tenant = caller.user.tenant;
     // Two at once would choose the same miners; another that comes to this server sees what this one's run holds.
     let _turn = app.turns.take("curtailment_run", &tenant.to_string()).await;
-    let proposal = Proposal::of(app, tenant, body, schedule.hours()).await?;
+    let proposal = Proposal::of(app, tenant, body, &schedule).await?;
     let plan = Box::new(proposal.plan(schedule, app.config.miners.curtailment_attempts_max));
     let create = |id| CurtailmentRunCommand::Plan { id, plan: plan.clone(), start };
     let plan_id = app.create::<CurtailmentRun>(&caller.request, create).await?;

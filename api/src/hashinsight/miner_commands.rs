@@ -146,6 +146,7 @@ async fn facts(app: &Server, tenant: TenantId, miner_id: i64, order: &MinerOrder
         address: row.ip_address.as_deref().and_then(|address| address.parse().ok()),
         supported: model_catalogue::by_id(row.model_id).is_some_and(|model| model.maker.takes(order)),
         hashing: row.hashing,
+        held_by_run: row.held_by_run,
     })
 }
 

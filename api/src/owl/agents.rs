@@ -115,7 +115,7 @@ impl Agent {
 }
 
 #[derive(Deserialize, ToSchema)]
-struct RegisterBody {
+struct RegisterAgentBody {
     equipment: Option<EquipmentBody>,
 }
 
@@ -150,12 +150,12 @@ struct SessionOut {
     heartbeat_ms: u64,
 }
 
-#[utoipa::path(post, path = "/api/gpu/agent/register", operation_id = "register_agent", request_body = RegisterBody,
+#[utoipa::path(post, path = "/api/gpu/agent/register", operation_id = "register_agent", request_body = RegisterAgentBody,
     responses((status = 200, body = Envelope<SessionOut>)))]
 async fn register_agent(
     State(app): State<App>,
     agent: Agent,
-    Body(body): Body<RegisterBody>,
+    Body(body): Body<RegisterAgentBody>,
 ) -> Result<Envelope<SessionOut>, ApiError> {
     let id = agent.server_id.to_string();
     let equipment = body.equipment.map(EquipmentBody::checked).transpose()?;

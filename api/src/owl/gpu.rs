@@ -48,7 +48,7 @@ const PORT_OF_SSH: u16 = 22;
 const CONCURRENT_TASKS: u32 = 4;
 
 #[derive(Serialize, ToSchema)]
-struct RegisteredOut {
+struct RegisteredServerOut {
     #[serde(flatten)]
     server: ServerOut,
     /// What `corelog agent --token` takes. Shown here and nowhere else.
@@ -56,12 +56,12 @@ struct RegisteredOut {
 }
 
 #[utoipa::path(post, path = "/api/gpu/servers", operation_id = "register_gpu_server",
-    request_body = RegisterServerBody, responses((status = 200, body = Envelope<RegisteredOut>)))]
+    request_body = RegisterServerBody, responses((status = 200, body = Envelope<RegisteredServerOut>)))]
 async fn register_server(
     State(app): State<App>,
     Admin(caller): Admin,
     Body(body): Body<RegisterServerBody>,
-) -> Result<Envelope<RegisteredOut>, ApiError> {
+) -> Result<Envelope<RegisteredServerOut>, ApiError> {
     let details = ServerDetails {
         name: body.name,
         host: body.host,
@@ -84,7 +84,7 @@ async fn register_server(
     // The token is shown here or nowhere, however late the list is.
     let row = row_after::<_, GpuServers>(None, &id.to_string(), &receipt).ok_or_else(ApiError::not_found)?;
     let server = shown(&app, row).await?;
-    Ok(envelope::ok(RegisteredOut { server, agent_token }))
+    Ok(envelope::ok(RegisteredServerOut { server, agent_token }))
 }
 
 #[utoipa::path(get, path = "/api/gpu/servers", operation_id = "list_gpu_servers",

@@ -69,7 +69,7 @@ async fn create_task(
         config: Value::Object(body.config.unwrap_or_default()),
     };
     // What is wrong is told before anything is looked up.
-    if let Some(wrong) = ApiError::of_all(request.objections().into_iter().map(of_field)) {
+    if let Some(wrong) = ApiError::of_all(request.objections().iter().map(of_field)) {
         return Err(wrong);
     }
     let terms = terms::in_force(&app, &caller).await?;
@@ -87,10 +87,11 @@ async fn create_task(
 }
 
 /// What is wrong with one field. Of `config` more can be said than its code does.
-fn of_field(objection: TaskError) -> ApiError {
-    match objection {
-        TaskError::Config(fault) => ApiError::field_by(objection.code(), "config", fault),
-        objection => ApiError::field_by(objection.code(), "", objection.to_string()),
+fn of_field(objection: &TaskError) -> ApiError {
+    if let TaskError::Config(fault) = *objection {
+        ApiError::field_by(objection.code(), "config", fault)
+    } else {
+        ApiError::field_by(objection.code(), "", objection.to_string())
     }
 }
 

@@ -1,4 +1,4 @@
-//! How the platform answers: bare JSON; errors as `{error, message, details}`.
+//! How the platform answers: bare JSON; errors as `{error, message, details}`, with `fields` where fields are wrong.
 
 use std::future::Future;
 

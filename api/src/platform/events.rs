@@ -25,7 +25,9 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list_events))
 }
 
+/// A filter that is not known would be one that does not filter.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct EventsQuery {
     #[serde(rename = "type")]
     event_type: Option<String>,

@@ -20,7 +20,9 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(get_stream))
 }
 
+/// A filter that is not known would be one that does not filter.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct StreamQuery {
     as_of: Option<String>,
     after: Option<u64>,

@@ -8,6 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 use lru::LruCache;
 
+use crate::limits::counted_address;
+
 /// Addresses that are remembered.
 const KNOWN_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99_999);
 /// Most codes in so long.
@@ -26,7 +28,7 @@ impl CodeLimits {
     /// Counts one code at `now`, or answers the seconds to wait.
     pub fn count(&self, address: IpAddr, now: DateTime<Utc>) -> Result<(), u64> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent = known.get_or_insert_mut(address, VecDeque::new);
+        let sent = known.get_or_insert_mut(counted_address(address), VecDeque::new);
         while sent.front().is_some_and(|first| *first <= now - TimeDelta::days(1)) {
             sent.pop_front();
         }

@@ -157,9 +157,10 @@ impl KnownDevices {
 
 async fn catch_up(kept: &Kept<Lookup, FoundDevice>, log: &dyn Log, seen: u64) -> Result<(), LogError> {
     let page = log.read_all(seen, &["device"], PAGE_EVENTS_MAX).await?;
+    // First, so that whoever looks up what is forgotten from here on waits for what made it so.
+    kept.saw(page.through);
     let devices = page.events.iter().filter_map(|event| event.aggregate_id.parse().ok());
     devices.for_each(|device| kept.forget(device));
-    kept.saw(page.through);
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rumqttc::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Packet, Publish, QoS};
+use rumqttc::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Packet, Publish, QoS, SubscribeReasonCode};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -115,6 +115,11 @@ impl Connection {
                     tracing::info!("listening to the MQTT broker");
                     if let Err(error) = self.client.try_subscribe(TOPICS, QoS::AtLeastOnce) {
                         tracing::error!(%error, "the topics cannot be subscribed to");
+                    }
+                }
+                Ok(Event::Incoming(Packet::SubAck(answer))) => {
+                    if answer.return_codes.contains(&SubscribeReasonCode::Failure) {
+                        tracing::error!(topics = TOPICS, "the MQTT broker refuses the topics: no reports will come");
                     }
                 }
                 Ok(Event::Incoming(Packet::Publish(message))) => self.take(message),

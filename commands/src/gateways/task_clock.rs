@@ -184,7 +184,9 @@ impl TaskClock {
         if due <= *captured && cover <= covered {
             return Ok(());
         }
-        let Some(context) = super::context_of::<Balance>(bus, &owner, self.name()).await? else { return Ok(()) };
+        // The task's stream is short; its owner's balance may have a long history.
+        let context = super::context_of::<Task>(bus, &task_id.to_string(), self.name()).await?;
+        let Some(context) = context else { return Ok(()) };
         let meter = BalanceCommand::Meter { run, cost: due, cover };
         match bus.execute::<Balance>(&owner, meter, &context).await {
             Ok(_) => Ok(()),

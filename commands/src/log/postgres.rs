@@ -166,6 +166,10 @@ impl Log for PostgresLog {
         self.reader.positions().await
     }
 
+    async fn missing_guards(&self) -> Result<Vec<&'static str>, LogError> {
+        self.reader.missing_guards().await
+    }
+
     async fn keep_reader_position(&self, reader: &str, position: u64) -> Result<(), LogError> {
         self.jobs.keep_position(KeepPosition { reader: reader.to_owned(), position }).await
     }

@@ -179,6 +179,10 @@ impl Log for SqliteLog {
         self.readers.read(Reader::positions).await
     }
 
+    async fn missing_guards(&self) -> Result<Vec<&'static str>, LogError> {
+        self.readers.read(Reader::missing_guards).await
+    }
+
     async fn keep_reader_position(&self, reader: &str, position: u64) -> Result<(), LogError> {
         self.jobs()?.keep_position(KeepPosition { reader: reader.to_owned(), position }).await
     }

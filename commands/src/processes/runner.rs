@@ -183,8 +183,9 @@ impl ProcessRunner {
                     break None;
                 }
                 Err(ProcessError::Retry(reason)) => {
-                    tracing::warn!(process = name, position, reason, "a process tries again");
-                    self.holdups.failed(Waiting::Process(name), &position.to_string());
+                    if self.holdups.failed(Waiting::Process(name), &position.to_string()) {
+                        tracing::warn!(process = name, position, reason, "a process tries until it succeeds");
+                    }
                     was_held_up = true;
                     tokio::time::sleep(PAUSE_AFTER_FAULT).await;
                 }

@@ -113,5 +113,6 @@ async fn facts(
     let (miner, _) = bus.load::<Miner>(&miner_id.to_string()).await?;
     let machine = miner.registered().map_err(CommandError::Refused)?;
     let supported = model_catalogue::by_id(machine.model_id).is_some_and(|model| model.maker.takes(order));
-    Ok(MinerFacts { miner_id, address: machine.ip_address, supported, hashing: machine.hashing })
+    let (address, hashing) = (machine.ip_address, machine.hashing);
+    Ok(MinerFacts { miner_id, address, supported, hashing, held_by_run: None })
 }

@@ -1,8 +1,5 @@
 //! What a battery device reports. Readings are measurements, not state: they are stored beside the log.
 
-use std::fmt;
-use std::str::FromStr;
-
 use chrono::{DateTime, SubsecRound, TimeDelta, TimeZone, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -39,36 +36,6 @@ pub enum PowerSaving {
 impl PowerSaving {
     /// All of them, the weakest first.
     pub const ALL: [Self; 5] = [Self::Off, Self::Low, Self::Medium, Self::High, Self::Extreme];
-
-    /// The word in reports.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Extreme => "extreme",
-        }
-    }
-}
-
-impl fmt::Display for PowerSaving {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A word that is no way of saving power.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("power_saving_mode must be one of off, low, medium, high, extreme")]
-pub struct UnknownPowerSaving;
-
-impl FromStr for PowerSaving {
-    type Err = UnknownPowerSaving;
-
-    fn from_str(word: &str) -> Result<Self, UnknownPowerSaving> {
-        Self::ALL.into_iter().find(|mode| mode.as_str() == word).ok_or(UnknownPowerSaving)
-    }
 }
 
 /// Why a reading is not accepted.

@@ -53,6 +53,9 @@ pub enum CurtailmentRunEvent {
     Activated {
         /// What the confirmed targets drew.
         reduction_kw: f64,
+        /// What the confirmed targets mined; runs of earlier versions do not say it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hashrate_ths: Option<f64>,
         confirmed: u32,
         failed: u32,
     },

@@ -137,6 +137,8 @@ pub enum MinerCommandError {
     Unsupported { order: &'static str },
     #[error("the miner is already {state}")]
     AlreadyThere { state: &'static str },
+    #[error("the curtailment run {plan_id} keeps the miner stopped: end the run, or force the order")]
+    Held { plan_id: i64 },
     #[error("set_pool needs 1 to {POOLS_MAX} pools")]
     PoolsOutOfRange,
     #[error(
@@ -160,7 +162,7 @@ impl Refusal for MinerCommandError {
             | Self::PoolsOutOfRange
             | Self::PoolOutOfRange
             | Self::FanSpeedOutOfRange => RefusalKind::Invalid,
-            Self::AlreadyThere { .. } | Self::WrongState { .. } => RefusalKind::IllegalState,
+            Self::AlreadyThere { .. } | Self::Held { .. } | Self::WrongState { .. } => RefusalKind::IllegalState,
         }
     }
 
@@ -171,6 +173,7 @@ impl Refusal for MinerCommandError {
             Self::NoAddress => "miner_command.no_address",
             Self::Unsupported { .. } => "miner_command.unsupported",
             Self::AlreadyThere { .. } => "miner_command.already_there",
+            Self::Held { .. } => "miner_command.held",
             Self::PoolsOutOfRange => "miner_command.pools_out_of_range",
             Self::PoolOutOfRange => "miner_command.pool_out_of_range",
             Self::FanSpeedOutOfRange => "miner_command.fan_speed_out_of_range",
@@ -186,7 +189,7 @@ pub enum MinerCommandCommand {
         order: MinerOrder,
         requested_by: Option<UserId>,
         run: Option<RunPart>,
-        /// Tells a miner even if it is thought to be in that state already.
+        /// Tells a miner even if it is thought to be in that state already, or a curtailment run keeps it stopped.
         force: bool,
     },
     RecordDispatch {

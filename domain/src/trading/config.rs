@@ -56,6 +56,15 @@ impl StrategyConfig {
         }
     }
 
+    /// How many times the own money a position is worth.
+    pub fn leverage(&self) -> Decimal {
+        match self {
+            Self::Grid(config) => config.leverage,
+            Self::Dca(_) => Decimal::ONE,
+            Self::Rsi(config) => config.leverage,
+        }
+    }
+
     /// Which sort of rules they are for.
     pub fn kind(&self) -> StrategyType {
         match self {
@@ -140,7 +149,9 @@ impl Fields<'_> {
             }
         };
         let number = text.parse().or_else(|_| Decimal::from_scientific(&text));
-        let number = number.map_err(|_| format!("{name} must be a number in range"))?.normalize();
+        // The parser takes underscores between digits.
+        let number = number.ok().filter(|_| !text.contains('_'));
+        let number = number.ok_or_else(|| format!("{name} must be a number in range"))?.normalize();
         if number.scale() > SCALE_MAX {
             return Err(format!("{name} must have at most {SCALE_MAX} decimals"));
         }

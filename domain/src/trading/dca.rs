@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::trading::config::Fields;
-use crate::trading::order::{Fill, MONEY_MAX, OrderSize, Side, ceil};
+use crate::trading::order::{Fill, MONEY_MAX, OrderSize, Side, ceil_price};
 use crate::trading::verdict::{Action, MarketSnapshot, Verdict};
 
 /// Settings of a round of purchases.
@@ -82,7 +82,7 @@ impl DcaConfig {
     /// The price at which all is sold.
     fn target(&self, state: &DcaState) -> Decimal {
         let factor = Decimal::ONE + self.take_profit_percent / Decimal::ONE_HUNDRED;
-        ceil(state.avg_cost.saturating_mul(factor))
+        ceil_price(state.avg_cost.saturating_mul(factor))
     }
 
     /// Why there is no purchase now.
@@ -113,7 +113,7 @@ impl DcaState {
             orders_placed: self.orders_placed.saturating_add(1),
             total_invested,
             total_quantity,
-            avg_cost: total_invested.checked_div(total_quantity).map_or(self.avg_cost, ceil),
+            avg_cost: total_invested.checked_div(total_quantity).map_or(self.avg_cost, ceil_price),
             last_order_time: Some(now),
         }
     }
@@ -167,7 +167,7 @@ mod tests {
         let (third, state) = cycle(&config(), &state, &at(2, 50));
         assert_eq!(third.action, Action::OpenLong);
         assert_eq!((state.orders_placed, state.total_quantity), (2, 3.into()));
-        assert_eq!(state.avg_cost, "66.66666667".parse().unwrap());
+        assert_eq!(state.avg_cost, "66.666666666667".parse().unwrap());
     }
 
     #[test]

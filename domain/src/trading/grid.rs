@@ -5,7 +5,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::trading::config::Fields;
-use crate::trading::order::{Fill, OrderSize, Side, floor};
+use crate::trading::order::{Fill, OrderSize, Side, floor, floor_price};
 use crate::trading::paper::{FEE_BPS, SLIPPAGE_BPS};
 use crate::trading::verdict::{Action, MarketSnapshot, Verdict};
 
@@ -84,7 +84,7 @@ impl GridConfig {
 
     fn level(&self, n: u32) -> Decimal {
         let height = (self.upper_price - self.lower_price) * Decimal::from(n) / Decimal::from(self.grid_count);
-        floor(self.lower_price + height)
+        floor_price(self.lower_price + height)
     }
 
     /// What to do at the price of `market`. Sales go before purchases, one order a cycle.
@@ -151,8 +151,8 @@ impl GridConfig {
 }
 
 impl GridState {
-    /// The state after a cycle at `price` in which `verdict` led to `fill`, or to none. A sale leaves `last_price` as
-    /// it was, so that edges fallen through in the same move are still seen by the next cycle.
+    /// The state after a cycle at `price` in which `verdict` led to `fill`, or to none. A sale never lowers `last_price`,
+    /// so that edges fallen through in the same move are still seen by the next cycle.
     pub(crate) fn after(&self, price: Decimal, verdict: &Verdict, fill: Option<&Fill>) -> Self {
         let mut state = self.clone();
         match fill {
@@ -168,9 +168,8 @@ impl GridState {
             }
             None => {}
         }
-        if verdict.action != Action::CloseLong {
-            state.last_price = Some(price);
-        }
+        let is_sale = verdict.action == Action::CloseLong;
+        state.last_price = Some(state.last_price.filter(|_| is_sale).map_or(price, |last| last.max(price)));
         state
     }
 }
@@ -275,6 +274,12 @@ mod tests {
         let verdict = config().judge(&state, &at(99));
         let next = state.after(99.into(), &verdict, None);
         assert_eq!(next, GridState { last_price: Some(99.into()), ..state });
+    }
+
+    #[test]
+    fn a_fall_after_a_sale_is_seen_from_where_it_began() {
+        let (bought, _) = walk(&[102, 99, 105, 94]);
+        assert_eq!((bought.action, &bought.cells[..]), (Action::OpenLong, &[1, 2][..]));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::trading::candle::Symbol;
+use crate::trading::candle::{SCALE_MAX, Symbol};
 
 /// Decimals of amounts and quantities; what an account may lose is rounded up, what it may gain down.
 pub const SCALE: u32 = 8;
@@ -78,6 +78,16 @@ pub(crate) fn floor(value: Decimal) -> Decimal {
 /// `value` with at most [`SCALE`] decimals, never less than it was.
 pub(crate) fn ceil(value: Decimal) -> Decimal {
     value.round_dp_with_strategy(SCALE, RoundingStrategy::ToPositiveInfinity).normalize()
+}
+
+/// `price` with as many decimals as candles have, never more than it was.
+pub(crate) fn floor_price(price: Decimal) -> Decimal {
+    price.round_dp_with_strategy(SCALE_MAX, RoundingStrategy::ToNegativeInfinity).normalize()
+}
+
+/// `price` with as many decimals as candles have, never less than it was.
+pub(crate) fn ceil_price(price: Decimal) -> Decimal {
+    price.round_dp_with_strategy(SCALE_MAX, RoundingStrategy::ToPositiveInfinity).normalize()
 }
 
 /// `basis_points` hundredths of a percent of `value`; `None` when it does not fit a decimal.

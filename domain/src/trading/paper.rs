@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::trading::candle::{PRICE_MAX, Symbol};
-use crate::trading::order::{Fill, LEVERAGE_MAX, MONEY_MAX, Order, OrderSize, Side, ceil, floor, share};
+use crate::trading::order::{
+    Fill, LEVERAGE_MAX, MONEY_MAX, Order, OrderSize, Side, ceil, ceil_price, floor, floor_price, share,
+};
 
 /// Cash a paper account starts with unless told otherwise.
 pub const INITIAL_BALANCE: Decimal = Decimal::from_parts(10_000, 0, 0, false, 0);
@@ -177,7 +179,7 @@ impl PaperBook {
     /// The fill of a purchase and the margin it needs.
     fn bought(&self, order: &Order) -> Option<(Fill, Decimal)> {
         let slippage = share(order.reference_price, self.terms.slippage_bps)?;
-        let price = ceil(order.reference_price.checked_add(slippage)?);
+        let price = ceil_price(order.reference_price.checked_add(slippage)?);
         let quantity = match order.size {
             OrderSize::Quote(money) => floor(money.checked_div(price)?),
             OrderSize::Base(quantity) => floor(quantity),
@@ -190,7 +192,7 @@ impl PaperBook {
 
     fn sell(&self, order: &Order) -> Result<Execution, OrderRefusal> {
         let slippage = share(order.reference_price, self.terms.slippage_bps).ok_or(OrderRefusal::OutOfRange)?;
-        let price = floor(order.reference_price - slippage);
+        let price = floor_price(order.reference_price - slippage);
         let wanted = match order.size {
             OrderSize::Quote(money) => money.checked_div(price).map(floor).ok_or(OrderRefusal::OutOfRange)?,
             OrderSize::Base(quantity) => floor(quantity),
@@ -229,7 +231,7 @@ fn grown(held: Option<&Position>, fill: &Fill, margin: Decimal) -> Option<Positi
     };
     let quantity = held.quantity.checked_add(fill.quantity)?;
     let cost = held.quantity.checked_mul(held.entry_price)?.checked_add(fill.notional)?;
-    let entry_price = ceil(cost.checked_div(quantity)?);
+    let entry_price = ceil_price(cost.checked_div(quantity)?);
     Some(Position { quantity, entry_price, margin: held.margin.checked_add(margin)? })
 }
 

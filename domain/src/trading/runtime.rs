@@ -97,6 +97,20 @@ impl RuntimeState {
         }
     }
 
+    /// What was paid for that which is held before a sale, and not `after` it. The account knows only the average of all
+    /// that is held of a market, whichever strategy bought it.
+    pub fn cost_of_sold(&self, after: &Self) -> Decimal {
+        match (self, after) {
+            (Self::Grid(before), Self::Grid(after)) => {
+                let sold = before.held.iter().filter(|held| after.held.iter().all(|other| other.cell != held.cell));
+                sold.map(|held| held.quantity.saturating_mul(held.price)).fold(Decimal::ZERO, Decimal::saturating_add)
+            }
+            (Self::Dca(before), Self::Dca(after)) => before.total_invested.saturating_sub(after.total_invested),
+            (Self::Rsi(before), Self::Rsi(after)) => before.position_size.saturating_sub(after.position_size),
+            (Self::Grid(_) | Self::Dca(_) | Self::Rsi(_), _) => Decimal::ZERO,
+        }
+    }
+
     /// Own money in positions.
     pub(crate) fn invested(&self, config: &StrategyConfig) -> Decimal {
         match (config, self) {

@@ -17,7 +17,7 @@ use crate::projection::Projection;
 
 /// One run.
 #[derive(Debug, Clone, PartialEq, DeriveEntityModel)]
-#[sea_orm(table_name = "curtailment_runs_v1")]
+#[sea_orm(table_name = "curtailment_runs_v2")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: i64,
@@ -35,6 +35,10 @@ pub struct Model {
     pub expected_reduction_kw: f64,
     /// What the confirmed targets drew; known once the run is active.
     pub actual_reduction_kw: Option<f64>,
+    /// What the targets mine together.
+    pub hashrate_ths: f64,
+    /// What the confirmed targets mined; unknown before the run is active, and of runs of earlier versions.
+    pub stopped_hashrate_ths: Option<f64>,
     pub target_count: i64,
     /// Targets that were confirmed to have stopped.
     pub confirmed_count: i64,
@@ -69,7 +73,7 @@ impl Projection for CurtailmentRuns {
     type Event = CurtailmentRunEvent;
 
     const NAME: &'static str = "curtailment_runs";
-    const TABLE: &'static str = "curtailment_runs_v1";
+    const TABLE: &'static str = "curtailment_runs_v2";
     const CONSUMES: &'static [&'static str] = &["curtailment_run"];
 
     fn decode(recorded: &Recorded) -> Result<Option<CurtailmentRunEvent>, DecodeError> {
@@ -100,8 +104,9 @@ impl Projection for CurtailmentRuns {
             CurtailmentRunEvent::Started { .. } => {
                 row.map(|row| Model { started_at: Some(at), ..in_phase(row, Phase::Executing) })
             }
-            CurtailmentRunEvent::Activated { reduction_kw, confirmed, failed } => row.map(|row| Model {
+            CurtailmentRunEvent::Activated { reduction_kw, hashrate_ths, confirmed, failed } => row.map(|row| Model {
                 actual_reduction_kw: Some(*reduction_kw),
+                stopped_hashrate_ths: *hashrate_ths,
                 confirmed_count: i64::from(*confirmed),
                 failed_count: i64::from(*failed),
                 ..in_phase(row, Phase::Active)
@@ -141,6 +146,8 @@ fn planned(id: i64, plan: &Plan, recorded: &Recorded) -> Model {
         target_reduction_kw: plan.target_reduction_kw,
         expected_reduction_kw: plan.expected_reduction_kw,
         actual_reduction_kw: None,
+        hashrate_ths: plan.targets.iter().map(|target| target.hashrate_ths).sum(),
+        stopped_hashrate_ths: None,
         target_count: i64::try_from(plan.targets.len()).unwrap_or(i64::MAX),
         confirmed_count: 0,
         failed_count: 0,

@@ -1,14 +1,18 @@
 //! What became of each miner of each curtailment run: one row a target.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use domain::event::{DecodeError, Recorded};
-use domain::hosting::curtailment_run::plan::Plan;
+use domain::hosting::curtailment_run::plan::{ExecutionMode, Plan};
+use domain::hosting::curtailment_run::run::Phase;
 use domain::hosting::curtailment_run::target::TargetState;
 use domain::hosting::curtailment_run::{CurtailmentRun, CurtailmentRunEvent};
 use domain::metadata::TenantId;
-use sea_orm::QueryOrder;
 use sea_orm::entity::prelude::*;
+use sea_orm::{QueryOrder, QuerySelect, QueryTrait};
 
+use super::curtailment_runs;
 use crate::projection::Projection;
 
 /// One target.
@@ -115,6 +119,28 @@ fn planned(key: &str, plan_id: i64, plan: &Plan, recorded: &Recorded) -> Option<
         why: None,
         updated_at: recorded.recorded_at,
     })
+}
+
+/// The miners that runs which start by themselves will stop between `starts_at` and `ends_at`, each with one of those
+/// runs.
+///
+/// # Errors
+/// What the database said.
+pub async fn planned_between(
+    db: &impl ConnectionTrait,
+    tenant: TenantId,
+    (starts_at, ends_at): (DateTime<Utc>, DateTime<Utc>),
+) -> Result<BTreeMap<i64, i64>, DbErr> {
+    let planned = curtailment_runs::Entity::find()
+        .select_only()
+        .column(curtailment_runs::Column::Id)
+        .filter(curtailment_runs::Column::Tenant.eq(tenant.to_string()))
+        .filter(curtailment_runs::Column::Status.eq(Phase::Planned.word()))
+        .filter(curtailment_runs::Column::Mode.eq(ExecutionMode::Auto.word()))
+        .filter(curtailment_runs::Column::StartsAt.lt(ends_at))
+        .filter(curtailment_runs::Column::EndsAt.gt(starts_at));
+    let targets = Entity::find().filter(Column::PlanId.in_subquery(planned.into_query())).all(db).await?;
+    Ok(targets.into_iter().map(|target| (target.miner_id, target.plan_id)).collect())
 }
 
 /// The targets of a run in the order of their miners.

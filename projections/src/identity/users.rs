@@ -269,14 +269,17 @@ pub async fn list(
     page(db, Entity::find().filter(condition), &[(Column::Position, Order::Desc)], paging).await
 }
 
+/// Whether a name holds `search`, in any case. SQLite knows the case of ASCII only: beyond that, as it is written.
 fn containing(search: &str) -> Condition {
-    let escaped: String = search
-        .to_lowercase()
-        .chars()
-        .flat_map(|c| ['\\'].into_iter().filter(move |_| "%_\\".contains(c)).chain([c]))
-        .collect();
-    let pattern = LikeExpr::new(format!("%{escaped}%")).escape('\\');
-    [Column::Email, Column::Username, Column::Name]
-        .into_iter()
-        .fold(Condition::any(), |any, column| any.add(Expr::expr(Func::lower(Expr::col(column))).like(pattern.clone())))
+    let (lower, written) = (like(&search.to_lowercase()), like(search));
+    [Column::Email, Column::Username, Column::Name].into_iter().fold(Condition::any(), |any, column| {
+        let in_any_case = Expr::expr(Func::lower(Expr::col(column))).like(lower.clone());
+        any.add(in_any_case).add(Expr::col(column).like(written.clone()))
+    })
+}
+
+fn like(search: &str) -> LikeExpr {
+    let escaped: String =
+        search.chars().flat_map(|c| ['\\'].into_iter().filter(move |_| "%_\\".contains(c)).chain([c])).collect();
+    LikeExpr::new(format!("%{escaped}%")).escape('\\')
 }

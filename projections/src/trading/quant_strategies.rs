@@ -19,7 +19,7 @@ use crate::projection::Projection;
 
 /// One strategy.
 #[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
-#[sea_orm(table_name = "quant_strategies_v1")]
+#[sea_orm(table_name = "quant_strategies_v2")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: String,
@@ -72,7 +72,7 @@ impl Projection for QuantStrategies {
     type Event = QuantStrategyEvent;
 
     const NAME: &'static str = "quant_strategies";
-    const TABLE: &'static str = "quant_strategies_v1";
+    const TABLE: &'static str = "quant_strategies_v2";
     const CONSUMES: &'static [&'static str] = &["quant_strategy"];
 
     fn decode(recorded: &Recorded) -> Result<Option<QuantStrategyEvent>, DecodeError> {
@@ -104,7 +104,8 @@ impl Projection for QuantStrategies {
                 row.map(|row| row.seen(deliberation.account.equity, recorded.recorded_at))
             }
             QuantStrategyEvent::CycleCompleted { outcome, runtime_state, .. } => {
-                row.map(|row| Model { runtime_state: written(runtime_state), ..row.booked(outcome.as_ref()) })
+                let booked = row.map(|row| row.booked(outcome.as_ref(), runtime_state));
+                booked.map(|row| Model { runtime_state: written(runtime_state), ..row })
             }
         };
         let (updated_at, version) = (recorded.recorded_at, recorded.sequence.cast_signed());
@@ -164,17 +165,25 @@ impl Model {
         Self { equity_peak: peak.into(), max_drawdown: max_drawdown.into(), last_run_at: Some(at), ..self }
     }
 
-    fn booked(self, outcome: Option<&OrderOutcome>) -> Self {
+    fn booked(self, outcome: Option<&OrderOutcome>, after: &RuntimeState) -> Self {
         match outcome {
-            Some(OrderOutcome::Filled(fill)) => self.filled(fill),
+            Some(OrderOutcome::Filled(fill)) => self.filled(fill, after),
             Some(OrderOutcome::Refused { .. }) | None => self,
         }
     }
 
-    fn filled(self, fill: &Fill) -> Self {
-        let earned = fill.realized_pnl.unwrap_or_default().saturating_sub(fill.fee);
-        let total_pnl = self.total_pnl.0.saturating_add(earned).into();
+    /// What a sale brought over what the strategy itself had paid; at worst, its margin is lost.
+    fn gain(&self, fill: &Fill, after: &RuntimeState) -> Option<Decimal> {
+        let (Ok(memory), Ok(settings)) = (self.memory(), self.settings()) else { return fill.realized_pnl };
+        let cost = memory.cost_of_sold(after);
+        Some(fill.notional.saturating_sub(cost).max(-cost.checked_div(settings.leverage())?))
+    }
+
+    fn filled(self, fill: &Fill, after: &RuntimeState) -> Self {
         let closed = fill.realized_pnl.is_some();
+        let gain = if closed { self.gain(fill, after).unwrap_or_default() } else { Decimal::ZERO };
+        let earned = gain.saturating_sub(fill.fee);
+        let total_pnl = self.total_pnl.0.saturating_add(earned).into();
         Self {
             total_pnl,
             total_trades: self.total_trades + i64::from(closed),

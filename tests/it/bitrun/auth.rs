@@ -48,6 +48,13 @@ async fn a_user_registers_comes_in_and_leaves(engine: Engine) {
     let revoked = anonymous.post("/api/v1/auth/refresh", latest).await.expect(401);
     assert_eq!(revoked.json, json!({ "detail": "Token has been revoked" }));
     anonymous.post("/api/v1/auth/refresh", body).await.expect(401);
+    // The session that the refresh token names ends as well.
+    let here = login(&anonymous, "John@example.com", PASSWORD).await.expect(200);
+    let there = login(&anonymous, "John@example.com", PASSWORD).await.expect(200);
+    let named = json!({ "refresh_token": there.at("/refresh_token") });
+    let by_token = anonymous.with_token(here.at("/access_token").as_str().unwrap());
+    by_token.post("/api/v1/auth/logout", named.clone()).await.expect(200);
+    anonymous.post("/api/v1/auth/refresh", named).await.expect(401);
 }
 
 #[tokio::test]

@@ -183,6 +183,26 @@ async fn a_refused_order_is_shown_and_warns() {
 }
 
 #[tokio::test]
+async fn strategies_on_one_account_earn_what_they_themselves_bought() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let first = saver(&server, 10_000).await;
+    keep(&server, &at_prices(&[100_000])).await;
+    first.trigger().await.expect(200);
+    let config = json!({ "order_amount": 100, "interval_minutes": 60, "take_profit_percent": 10 });
+    let strategy = active(&first.user, "dca", &config, &first.account).await["id"].as_str().unwrap().to_owned();
+    let second = Saver { user: first.user.clone(), account: first.account.clone(), strategy };
+    keep(&server, &at_prices(&[100_000, 50_000])).await;
+    second.trigger().await.expect(200);
+    // Less than the average of both purchases, more than what the second paid.
+    keep(&server, &at_prices(&[100_000, 50_000, 60_000])).await;
+    assert_eq!(second.trigger().await.expect(200).at("/message"), "close_long: order filled");
+    let shown = second.shown().await;
+    assert_eq!((&shown["winning_trades"], &shown["losing_trades"]), (&json!(1), &json!(0)));
+    let earned = shown["total_pnl"].as_f64().unwrap();
+    assert!((19.0..20.0).contains(&earned), "{earned}");
+}
+
+#[tokio::test]
 async fn decisions_are_paged_filtered_and_as_of_sqlite() {
     decisions_are_paged_filtered_and_as_of(Engine::Sqlite).await;
 }

@@ -57,10 +57,14 @@ async fn on_a_full_disk_commands_are_refused_and_reads_go_on_until_there_is_room
             assert_eq!(issue(&admin).await, 503);
             codes(&admin).await;
         }
+        let health = admin.get("/health").await.expect(200);
+        let told = (health.at("/status"), health.at("/components/log"));
+        assert_eq!(told, (&json!("degraded"), &json!("takes_no_events")));
         disk.free();
         let recovered = async { while issue(&admin).await != 200 {} };
         tokio::time::timeout(PATIENCE, recovered).await.expect("the server does not recover by itself");
         acknowledged += 1;
+        assert_eq!(admin.get("/health").await.expect(200).at("/components/log"), "ok");
         // What was acknowledged is there. Codes are issued one by one: of a batch that was refused some may be there too.
         let shown = async { while codes(&admin).await < BATCH * acknowledged {} };
         let shown = tokio::time::timeout(PATIENCE, shown).await;

@@ -36,6 +36,8 @@ async fn a_user_registers_comes_in_and_leaves(engine: Engine) {
     assert_eq!(entered.header("location"), "/");
     assert!(entered.header("set-cookie").contains("Max-Age=28800; HttpOnly; SameSite=Lax"));
     let browser = anonymous.with("cookie", &format!("session={}", entered.cookie("session")));
+    // Nor does a link on somebody else's page end the session.
+    browser.with("sec-fetch-site", "cross-site").get("/logout").await.expect(403);
     let left = browser.get("/logout").await.expect(302);
     assert_eq!((left.header("location"), left.cookie("session")), ("/", ""));
     // Nobody is signed in any more.

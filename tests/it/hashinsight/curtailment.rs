@@ -178,13 +178,17 @@ async fn a_run_with_miners_that_do_not_obey_completes_with_failures(engine: Engi
     let (obedient, deaf) = (antminer(Antminer::obedient()).await, whatsminer(WhatsMiner::deaf()).await);
     let addresses = [(ANTMINER_S19_PRO, obedient.address()), (WHATSMINER_M50S, deaf.address()), (ANTMINER_S21, NOBODY)];
     let fleet = fleet(&admin, &addresses).await;
-    let body = json!({ "site_id": fleet.site, "target_reduction_pct": 100, "execution_mode": "semi_auto" });
+    let body = json!({ "site_id": fleet.site, "target_reduction_pct": 100, "execution_mode": "semi_auto",
+        "btc_price": 45000, "network_difficulty": 75e12 });
     let planned = admin.post("/hosting/api/curtailment/execute", body).await.expect(201);
     let plan = planned.at("/plan_id").as_i64().unwrap();
     admin.post("/hosting/api/curtailment/execute", json!({ "plan_id": plan })).await.expect(201);
     let active = until_status(&server, &admin, plan, "active").await;
     let run = active.at("/history/0");
     assert_eq!((&run["confirmed_count"], &run["failed_count"]), (&json!(1), &json!(2)));
+    let start = format!("/hosting/api/miners/{}/start", run["miners"][0]["miner_id"]);
+    let held = admin.post(&start, json!({})).await.expect(400);
+    assert!(held.at("/message").as_str().unwrap().contains("keeps the miner stopped"), "{}", held.text);
     assert_eq!(run["actual_power_saved_kw"], 3.25);
     let target = |index: usize| (run["miners"][index]["status"].clone(), run["miners"][index]["attempt"].clone());
     assert_eq!(
@@ -200,6 +204,14 @@ async fn a_run_with_miners_that_do_not_obey_completes_with_failures(engine: Engi
         (ended.at("/history/0/failed_count"), ended.at("/history/0/plan_status")),
         (&json!(2), &json!("completed"))
     );
+    // What was saved and what was lost are those of the one that stopped: 110 of 438 TH/s with 3.25 of the power.
+    let came = |what: &str| {
+        let share = |answer: &Answer| answer.at(&format!("/history/0/{what}")).as_f64().unwrap();
+        share(&ended) / share(&active)
+    };
+    let of_power = 3.25 / run["expected_power_saved_kw"].as_f64().unwrap();
+    let expected = (110.0 / 438.0) / of_power;
+    assert!((came("btc_lost") / came("power_saved_kwh") - expected).abs() < 1e-6, "{}", ended.text);
     assert!(obedient.state().is_mining);
     // The miner that nobody reached was never told to stop, so nobody tells it to start.
     let commands = admin.get(&format!("/hosting/api/miners/{}/commands", fleet.miners[2])).await.expect(200);

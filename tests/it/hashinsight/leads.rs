@@ -212,6 +212,10 @@ async fn a_repeated_request_gets_the_first_answer_and_creates_nothing() {
     assert_eq!(server.head().await, head);
     let stranger = server.signed_in(Surface::HashInsight, Role::Owner, TenantId(fresh_id()));
     create(&stranger.with("Idempotency-Key", "once"), mira()).await;
+    // Keys that look like those of the commands of another request are others.
+    for key in ["other#1", "other", "other%231"] {
+        create(&server.admin(Surface::HashInsight).with("Idempotency-Key", key), json!({ "name": key })).await;
+    }
 }
 
 #[tokio::test]

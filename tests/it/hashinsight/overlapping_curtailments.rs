@@ -48,3 +48,32 @@ async fn a_plan_that_finds_its_miners_held_takes_them_from_nobody() {
     assert_eq!(listed.at("/miners/0/curtailment_plan_id"), plans[0], "the first run has it still");
     assert!(!simulated.state().is_mining);
 }
+
+#[tokio::test]
+async fn a_plan_leaves_out_the_miners_that_another_will_stop_meanwhile() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let admin = server.admin(Surface::HashInsight);
+    let place = site(&admin, "a").await;
+    miner(&admin, place, "SN-0", ANTMINER_S21, Some(NOBODY)).await;
+    let plan = |starts: &str, ends: &str| {
+        let (starts, ends) = (format!("2099-01-01T{starts}Z"), format!("2099-01-01T{ends}Z"));
+        json!({ "site_id": place, "target_reduction_pct": 100, "scheduled_start_time": starts, "scheduled_end_time": ends })
+    };
+    admin.post(EXECUTE, plan("10:00:00", "12:00:00")).await.expect(201);
+    let refused = admin.post(EXECUTE, plan("11:00:00", "13:00:00")).await.expect(400);
+    assert!(refused.text.contains("active_event"), "{}", refused.text);
+    admin.post(EXECUTE, plan("12:00:00", "13:00:00")).await.expect(201);
+}
+
+#[tokio::test]
+async fn who_repeats_a_request_that_is_under_way_gets_its_answer() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let admin = server.admin(Surface::HashInsight).with("Idempotency-Key", "once");
+    let place = site(&server.admin(Surface::HashInsight), "a").await;
+    miner(&server.admin(Surface::HashInsight), place, "SN-0", ANTMINER_S21, Some(NOBODY)).await;
+    let body = json!({ "site_id": place, "target_reduction_pct": 100 });
+    let answers = futures::future::join_all((0..5).map(|_| admin.post(EXECUTE, body.clone()))).await;
+    for answer in &answers {
+        assert_eq!((answer.status, &answer.json), (201, &answers[0].json), "{}", answer.text);
+    }
+}

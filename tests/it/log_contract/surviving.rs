@@ -53,6 +53,15 @@ pub(super) async fn the_database_refuses_changes(engine: &impl Durable) {
     assert_eq!(read_everything(&*log, &[], 10).await, before);
 }
 
+pub(super) async fn a_guard_that_is_gone_is_missed(engine: &impl Durable) {
+    let log = engine.open().await;
+    assert_eq!(log.missing_guards().await.unwrap(), [""; 0]);
+    let on_sqlite = "DROP TRIGGER events_are_never_changed";
+    let on_postgres = "ALTER TABLE events DISABLE TRIGGER events_are_never_changed";
+    assert!(engine.sql(on_sqlite).await.is_ok() || engine.sql(on_postgres).await.is_ok());
+    assert_eq!(log.missing_guards().await.unwrap(), ["events_are_never_changed"]);
+}
+
 pub(super) async fn the_database_refuses_changes_of_keys(engine: &impl Durable) {
     let log = engine.open().await;
     done(&*log, Append { key: Some(key("asked", b"body")), ..append("lead", "1", 0, 1) }).await;

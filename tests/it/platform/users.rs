@@ -103,6 +103,9 @@ async fn lists_are_filtered_and_answer_for_the_past() {
     assert_eq!(names(&owner, "?per_page=1&page=2").await, ["ann_1"]);
     assert_eq!(names(&owner, &format!("?as_of={before}")).await, ["ann_1", "admin"]);
     owner.get("/platform/v1/users?role=king").await.expect(422);
+    // SQLite knows the other case of ASCII letters only.
+    create(&owner, "Élise", "readonly", None).await.expect(201);
+    assert_eq!(names(&owner, "?search=Él").await, ["Élise"]);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Sizes and names of files.
 
+use std::collections::BTreeSet;
+
 use crate::tree::{Source, crate_sources, none_of, read, rust_files};
 
 /// Most lines of one file, its tests not counted.
@@ -38,6 +40,29 @@ fn every_module_is_named_after_what_it_is_for() {
         .filter(|source| source.path.split(['/', '.', '_']).skip(1).any(empty) || source.text.lines().any(declared));
     let findings: Vec<String> = badly_named.map(|source| source.path.clone()).collect();
     none_of(&findings, "module names that say nothing");
+}
+
+#[test]
+fn no_two_shapes_of_one_product_have_one_name() {
+    let mut seen = BTreeSet::new();
+    let mut twice = Vec::new();
+    for source in crate_sources().iter().filter(|source| source.path.starts_with("api/src/")) {
+        let product = source.path["api/src/".len()..].split(['/', '.']).next().unwrap_or_default();
+        let mut is_shape = false;
+        for line in source.shipped() {
+            is_shape |= line.contains("ToSchema") && line.trim_start().starts_with("#[derive");
+            let declared = line.trim_start().trim_start_matches("pub ").trim_start_matches("pub(crate) ");
+            let declared = declared.trim_start_matches("pub(super) ");
+            let name = declared.strip_prefix("struct ").or(declared.strip_prefix("enum "));
+            if let Some(name) = name.filter(|_| std::mem::take(&mut is_shape)) {
+                let name = name.split(['<', ' ', '(', ';']).next().unwrap_or_default();
+                if !seen.insert((product.to_owned(), name.to_owned())) {
+                    twice.push(format!("{}: {name}", source.path));
+                }
+            }
+        }
+    }
+    none_of(&twice, "names of two shapes in one product: its OpenAPI document has room for one of them");
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub(super) struct DecisionOut {
     tokens_used: u64,
     latency_ms: u64,
     market_snapshot: MarketOut,
-    account_snapshot: AccountOut,
+    account_snapshot: SnapshotOut,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -84,7 +84,7 @@ struct MarketOut {
 }
 
 #[derive(Serialize, ToSchema)]
-struct AccountOut {
+struct SnapshotOut {
     equity: Amount,
     available_balance: Amount,
     total_margin_used: Amount,
@@ -198,7 +198,7 @@ impl From<MarketSnapshot> for MarketOut {
     }
 }
 
-impl From<AccountSnapshot> for AccountOut {
+impl From<AccountSnapshot> for SnapshotOut {
     fn from(account: AccountSnapshot) -> Self {
         let positions = account.positions.into_iter().map(|held| HeldOut {
             symbol: held.symbol.to_string(),

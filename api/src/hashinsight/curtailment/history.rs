@@ -157,20 +157,37 @@ impl From<curtailment_targets::Model> for TargetOut {
     }
 }
 
-/// How much of a plan came true: the share of its power that was saved, for the share of its time. All of it as long as
-/// nobody can know.
-fn came_true(run: &curtailment_runs::Model) -> f64 {
-    let Some(ended_at) = run.ended_at else { return 1.0 };
-    let hours = run.started_at.map_or(0.0, |started_at| (ended_at - started_at).as_seconds_f64() / 3_600.0);
-    let share = |of: f64, whole: f64| if whole > 0.0 { (of / whole).clamp(0.0, 1.0) } else { 0.0 };
-    share(run.actual_reduction_kw.unwrap_or(0.0), run.expected_reduction_kw) * share(hours, run.duration_hours)
+/// How much of a plan came true; all of it as long as nobody can know.
+struct CameTrue {
+    /// Of what it saves.
+    of_power: f64,
+    /// Of what it loses.
+    of_hashrate: f64,
+}
+
+impl CameTrue {
+    /// The shares of its power and of its hashrate that stopped, for its time: a run may last longer than planned.
+    fn of(run: &curtailment_runs::Model) -> Self {
+        let Some(ended_at) = run.ended_at else { return Self { of_power: 1.0, of_hashrate: 1.0 } };
+        let hours = run.started_at.map_or(0.0, |started_at| (ended_at - started_at).as_seconds_f64() / 3_600.0);
+        let share = |of: f64, whole: f64| if whole > 0.0 { (of / whole).max(0.0) } else { 0.0 };
+        let (time, power) = (
+            share(hours, run.duration_hours),
+            share(run.actual_reduction_kw.unwrap_or(0.0), run.expected_reduction_kw).min(1.0),
+        );
+        let hashrate = run.stopped_hashrate_ths.map_or(power, |stopped| share(stopped, run.hashrate_ths).min(1.0));
+        Self { of_power: power * time, of_hashrate: hashrate * time }
+    }
 }
 
 impl From<curtailment_runs::Model> for RunOut {
     fn from(row: curtailment_runs::Model) -> Self {
-        let share = came_true(&row);
-        let part =
-            |planned: DecimalText| Amount((planned.0 * Decimal::from_f64(share).unwrap_or_default()).round_dp(2));
+        let CameTrue { of_power, of_hashrate } = CameTrue::of(&row);
+        let part = |planned: DecimalText, share: f64| {
+            planned.0.saturating_mul(Decimal::from_f64(share).unwrap_or_default()).round_dp(2)
+        };
+        let cost_saved = part(row.cost_saved_usd, of_power);
+        let revenue_lost = row.revenue_lost_usd.map(|lost| part(lost, of_hashrate));
         Self {
             plan_status: plan_status(&row.status, &row.mode),
             id: row.id,
@@ -189,11 +206,11 @@ impl From<curtailment_runs::Model> for RunOut {
             confirmed_count: row.confirmed_count,
             failed_count: row.failed_count,
             duration_hours: row.duration_hours,
-            power_saved_kwh: row.power_saved_kwh * share,
-            cost_saved_usd: part(row.cost_saved_usd),
-            revenue_lost_usd: row.revenue_lost_usd.map(part),
-            net_savings_usd: row.net_savings_usd.map(part),
-            btc_lost: row.btc_lost.map(|btc| btc * share),
+            power_saved_kwh: row.power_saved_kwh * of_power,
+            cost_saved_usd: Amount(cost_saved),
+            revenue_lost_usd: revenue_lost.map(Amount),
+            net_savings_usd: revenue_lost.map(|lost| Amount(cost_saved.saturating_sub(lost))),
+            btc_lost: row.btc_lost.map(|btc| btc * of_hashrate),
             cancel_reason: row.cancel_reason,
             scheduled_start_time: row.starts_at,
             scheduled_end_time: row.ends_at,

@@ -14,7 +14,7 @@ use domain::hosting::model_catalogue;
 use domain::metadata::TenantId;
 use domain::refusal::Refusal;
 use projections::crm::customers;
-use projections::hosting::{miners, sites};
+use projections::hosting::{curtailment_targets, miners, sites};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -40,15 +40,18 @@ pub(super) struct Proposal {
 }
 
 impl Proposal {
-    /// The proposal for `body`, for a run of `hours`.
+    /// The proposal for `body`, for a run at these `times`.
     pub(super) async fn of(
         app: &Server,
         tenant: TenantId,
         body: &CurtailmentBody,
-        hours: f64,
+        times: &Schedule,
     ) -> Result<Self, ApiError> {
         let site = known_site(app, tenant, body.site_id()?).await?;
-        let rows = miners::of_site(app.models.read().await, tenant, site.id, MINERS_MAX).await?;
+        let models = app.models.read().await;
+        let rows = miners::of_site(models, tenant, site.id, MINERS_MAX).await?;
+        // The first of two runs to end would start the miners that the other one still wants stopped.
+        let planned = curtailment_targets::planned_between(models, tenant, (times.starts_at, times.ends_at)).await?;
         let drawn_kw = rows.iter().filter(|row| row.hashing).filter_map(|row| power(row).0).sum::<f64>() / 1_000.0;
         let rules = Rules {
             strategy: body.strategy()?,
@@ -59,12 +62,12 @@ impl Proposal {
             market: body.market()?,
         };
         let protected = body.protected()?;
-        let candidates = rows.iter().map(|row| candidate(row, protected(row))).collect();
+        let candidates = rows.iter().map(|row| candidate(row, &planned, protected(row))).collect();
         let selection = selection::select(candidates, &rules, app.clock().now()).map_err(refused)?;
         if selection.selected.len() > TARGETS_MAX {
             return Err(ApiError::field("target_reduction_kw", format!("takes more than {TARGETS_MAX} miners")));
         }
-        let economics = Economics::of(&selection.selected, hours, rules.electricity_usd_per_kwh, rules.market);
+        let economics = Economics::of(&selection.selected, times.hours(), rules.electricity_usd_per_kwh, rules.market);
         let rows = rows.into_iter().map(|row| (row.id, row)).collect();
         Ok(Self { site, rules, drawn_kw, selection, economics, rows })
     }
@@ -109,7 +112,7 @@ impl Proposal {
     }
 }
 
-fn candidate(row: &miners::Model, protected: bool) -> Candidate {
+fn candidate(row: &miners::Model, planned: &BTreeMap<i64, i64>, protected: bool) -> Candidate {
     let maker = model_catalogue::by_id(row.model_id).map(|model| model.maker);
     let takes = |order: &MinerOrder| maker.is_some_and(|maker| maker.takes(order));
     Candidate {
@@ -121,7 +124,7 @@ fn candidate(row: &miners::Model, protected: bool) -> Candidate {
         in_maintenance: row.in_maintenance,
         hashing: row.hashing,
         can_be_stopped: row.ip_address.is_some() && takes(&MinerOrder::Shutdown) && takes(&MinerOrder::Start),
-        held_by_run: row.held_by_run,
+        held_by_run: row.held_by_run.or_else(|| planned.get(&row.id).copied()),
         released_at: row.released_at,
     }
 }

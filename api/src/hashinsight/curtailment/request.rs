@@ -79,11 +79,20 @@ enum StrategyWord {
 }
 
 /// A miner as a request names it.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(untagged)]
 enum MinerRef {
     Id(i64),
     SerialNumber(String),
+}
+
+impl MinerRef {
+    fn word(&self) -> String {
+        match self {
+            Self::Id(id) => id.to_string(),
+            Self::SerialNumber(number) => number.trim().to_lowercase(),
+        }
+    }
 }
 
 /// When a plan starts and ends, and who starts it.
@@ -170,11 +179,12 @@ impl CurtailmentBody {
 
     /// The price of electricity: the request's, else the site's.
     pub(super) fn electricity(&self, of_site: Option<DecimalText>) -> Result<Decimal, ApiError> {
-        let rate = self.electricity_rate.map(|rate| rate.0).or(of_site.map(|rate| rate.0));
-        rate.filter(|rate| site::rate_fits(*rate)).ok_or_else(|| {
-            let limit = site::ELECTRICITY_USD_PER_KWH_MAX;
-            ApiError::field("electricity_rate", format!("is needed, from 0 to {limit} USD/kWh; the site has none"))
-        })
+        let limit = site::ELECTRICITY_USD_PER_KWH_MAX;
+        match self.electricity_rate.map(|rate| rate.0).or(of_site.map(|rate| rate.0)) {
+            Some(rate) if site::rate_fits(rate) => Ok(rate),
+            Some(_) => Err(ApiError::field("electricity_rate", format!("must be from 0 to {limit} USD/kWh"))),
+            None => Err(ApiError::field("electricity_rate", "is needed: the site has none")),
+        }
     }
 
     /// What mining pays, when the request says it.
@@ -194,9 +204,10 @@ impl CurtailmentBody {
         if self.exclude_miner_ids.len() > PROTECTED_MAX {
             return Err(ApiError::field("exclude_miner_ids", format!("lists more than {PROTECTED_MAX} miners")));
         }
-        let refs: BTreeSet<MinerRef> = self.exclude_miner_ids.iter().cloned().collect();
+        // Serial numbers differ by more than case, and ids are sent as texts, too.
+        let refs: BTreeSet<String> = self.exclude_miner_ids.iter().map(MinerRef::word).collect();
         Ok(move |row: &miners::Model| {
-            refs.contains(&MinerRef::Id(row.id)) || refs.contains(&MinerRef::SerialNumber(row.serial_number.clone()))
+            refs.contains(&row.id.to_string()) || refs.contains(&row.serial_number.to_lowercase())
         })
     }
 }

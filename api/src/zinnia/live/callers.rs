@@ -51,6 +51,14 @@ impl LiveCaller {
         }
     }
 
+    /// Who it is has to be looked up anew.
+    pub(super) fn forget(&self, server: &Server) {
+        match self {
+            Self::User { user, .. } => server.sessions.forget(user.id),
+            Self::Device { id, .. } => server.devices.forget(*id),
+        }
+    }
+
     /// Looks again.
     ///
     /// # Errors

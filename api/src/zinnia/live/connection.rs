@@ -187,6 +187,8 @@ impl Connection {
             Push::CallerChanged { position } => {
                 // A read model that is late is asked again with the next heartbeat.
                 let _ = self.app.readers.projected(position).await;
+                // What is kept in memory may not have heard of it yet.
+                self.caller.iter().for_each(|caller| caller.forget(&self.app));
                 self.check_caller().await
             }
         }
@@ -195,6 +197,7 @@ impl Connection {
     async fn check_device(&mut self, device: Uuid, position: u64) -> Step {
         let Some(caller) = &self.caller else { return Step::Continue(()) };
         let known = self.app.readers.projected(position).await.is_ok();
+        self.app.devices.forget(device);
         match caller.may_listen(&self.app, &self.request, device).await {
             Ok(true) if known => Step::Continue(()),
             // What is not known for sure is not shown.

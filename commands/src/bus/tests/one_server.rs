@@ -82,6 +82,10 @@ impl Log for OwnLog {
     async fn keep_reader_position(&self, reader: &str, position: u64) -> Result<(), LogError> {
         self.inner.keep_reader_position(reader, position).await
     }
+
+    async fn missing_guards(&self) -> Result<Vec<&'static str>, LogError> {
+        self.inner.missing_guards().await
+    }
 }
 
 async fn loaded(server: &CommandBus) -> (Decimal, u64) {

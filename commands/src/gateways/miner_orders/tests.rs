@@ -69,7 +69,13 @@ fn context(bus: &CommandBus) -> CommandContext {
 /// A bus with one requested shutdown.
 async fn requested() -> CommandBus {
     let bus = CommandBus::new(Arc::new(MemoryLog::new()), Clock::system());
-    let miner = MinerFacts { miner_id: 7, address: Some(IpAddr::from([127, 0, 0, 1])), supported: true, hashing: true };
+    let miner = MinerFacts {
+        miner_id: 7,
+        address: Some(IpAddr::from([127, 0, 0, 1])),
+        supported: true,
+        hashing: true,
+        held_by_run: None,
+    };
     let order = MinerOrder::Shutdown;
     let request = MinerCommandCommand::Request { miner, order, requested_by: None, run: None, force: false };
     bus.execute::<MinerCommand>("order", request, &context(&bus)).await.unwrap();

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use domain::log::{CommandUnderKey, KeptCommand, LogError, Page};
 use domain::{Recorded, TenantId, Text};
 use futures::TryStreamExt;
+use migrations::EVENT_STORE_POSTGRES;
 use sqlx::Row;
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use uuid::Uuid;
@@ -27,6 +28,9 @@ const STREAM: &str = "SELECT position, event_id, aggregate_type, aggregate_id, s
 const HEAD: &str = "SELECT coalesce(max(position), 0) FROM events";
 const NOTIFY: &str = "SELECT pg_notify($1, $2)";
 const POSITION: &str = "SELECT position FROM reader_positions WHERE reader = $1";
+/// Those that no session can get around.
+const TRIGGERS: &str = "SELECT tgname::text FROM pg_trigger \
+     WHERE tgrelid IN ('events'::regclass, 'commands'::regclass) AND tgenabled = 'A'";
 const POSITIONS: &str = "SELECT reader, position FROM reader_positions";
 const COMMANDS: &str = "SELECT fingerprint, first_position, last_position, answer, tenant, key FROM commands \
      WHERE (tenant, key) > ($1, $2) ORDER BY tenant, key LIMIT $3";
@@ -109,6 +113,15 @@ impl Reader {
             let rows: Vec<(String, i64)> = sqlx::query_as(POSITIONS).fetch_all(&mut *connection).await?;
             let positions = rows.into_iter().map(|(reader, position)| (reader, number(position)));
             Ok((positions.collect(), connection))
+        };
+        self.read(query).await
+    }
+
+    pub(super) async fn missing_guards(&self) -> Result<Vec<&'static str>, LogError> {
+        let query = |mut connection: Kept| async move {
+            let working: Vec<String> = sqlx::query_scalar(TRIGGERS).fetch_all(&mut *connection).await?;
+            let missing = EVENT_STORE_POSTGRES.triggers().filter(|guard| working.iter().all(|name| name != guard));
+            Ok((missing.collect(), connection))
         };
         self.read(query).await
     }

@@ -106,6 +106,10 @@ impl Log for ReadOnlySqliteLog {
         self.readers.read(Reader::positions).await
     }
 
+    async fn missing_guards(&self) -> Result<Vec<&'static str>, LogError> {
+        self.readers.read(Reader::missing_guards).await
+    }
+
     async fn keep_reader_position(&self, _: &str, _: u64) -> Result<(), LogError> {
         read_only()
     }

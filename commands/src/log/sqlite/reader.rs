@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::DateTime;
 use domain::log::{CommandUnderKey, KeptCommand, LogError, Page};
 use domain::{Recorded, TenantId, Text};
+use migrations::EVENT_STORE_SQLITE;
 use rusqlite::types::{FromSqlError, ValueRef};
 use rusqlite::{CachedStatement, Connection, OpenFlags, OptionalExtension, Row, ToSql};
 use tokio::sync::Semaphore;
@@ -30,6 +31,7 @@ const STREAM: &str = "SELECT position, event_id, aggregate_type, aggregate_id, s
 const PAGE: &str = "SELECT position, event_id, aggregate_type, aggregate_id, sequence, event_type, event_version, \
      payload, tenant, metadata, recorded_at FROM events NOT INDEXED WHERE position > ?1 AND position <= ?2";
 const POSITION: &str = "SELECT position FROM reader_positions WHERE reader = ?1";
+const TRIGGERS: &str = "SELECT name FROM sqlite_master WHERE type = 'trigger'";
 const POSITIONS: &str = "SELECT reader, position FROM reader_positions";
 const HEAD: &str = "SELECT coalesce(max(position), 0) FROM events";
 const COMMANDS: &str = "SELECT fingerprint, first_position, last_position, answer, tenant, key FROM commands \
@@ -142,6 +144,13 @@ impl Reader {
         let mut statement = self.connection.prepare_cached(POSITIONS).map_err(failed)?;
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
         rows.and_then(Iterator::collect).map_err(failed)
+    }
+
+    pub(super) fn missing_guards(&mut self) -> Result<Vec<&'static str>, LogError> {
+        let mut statement = self.connection.prepare_cached(TRIGGERS).map_err(failed)?;
+        let rows = statement.query_map([], |row| row.get(0));
+        let present: Vec<String> = rows.and_then(Iterator::collect).map_err(failed)?;
+        Ok(EVENT_STORE_SQLITE.triggers().filter(|guard| present.iter().all(|name| name != guard)).collect())
     }
 
     pub(super) fn head(&mut self) -> Result<u64, LogError> {

@@ -162,6 +162,7 @@ impl Run {
         let reduction_w: f64 = confirmed().map(|target| target.power_w).sum();
         Some(CurtailmentRunEvent::Activated {
             reduction_kw: reduction_w / 1_000.0,
+            hashrate_ths: Some(confirmed().map(|target| target.hashrate_ths).sum()),
             confirmed: count(confirmed()),
             failed: failures,
         })
@@ -189,7 +190,7 @@ fn count<T>(items: impl Iterator<Item = T>) -> u32 {
 
 impl Run {
     pub(super) fn of(plan: &Plan) -> Self {
-        let targets = plan.targets.iter().map(|target| (target.miner_id, Progress::planned(target.power_w)));
+        let targets = plan.targets.iter().map(|target| (target.miner_id, Progress::planned(target)));
         Self {
             phase: Phase::Planned,
             mode: plan.mode,

@@ -68,6 +68,7 @@ pub enum TargetOutcome {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     pub power_w: f64,
+    pub hashrate_ths: f64,
     pub step: RunStep,
     pub state: TargetState,
     /// Orders of this step, from 1.
@@ -88,9 +89,10 @@ pub struct Move {
 
 impl Progress {
     /// A target that nobody has told anything.
-    pub fn planned(power_w: f64) -> Self {
+    pub fn planned(target: &PlannedTarget) -> Self {
         Self {
-            power_w,
+            power_w: target.power_w,
+            hashrate_ths: target.hashrate_ths,
             step: RunStep::Curtail,
             state: TargetState::Pending,
             attempt: 1,

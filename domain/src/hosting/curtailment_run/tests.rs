@@ -68,7 +68,8 @@ fn restored(miner_id: i64, state: TargetState) -> CurtailmentRunEvent {
     moved(miner_id, RunStep::Restore, state, 1, None)
 }
 fn activated(reduction_kw: f64, confirmed: u32, failed: u32) -> CurtailmentRunEvent {
-    CurtailmentRunEvent::Activated { reduction_kw, confirmed, failed }
+    let hashrate_ths = Some(200.0 * f64::from(confirmed));
+    CurtailmentRunEvent::Activated { reduction_kw, hashrate_ths, confirmed, failed }
 }
 fn restore(cause: RestoreCause, miner_ids: &[i64]) -> CurtailmentRunEvent {
     CurtailmentRunEvent::RestoreStarted { cause, miner_ids: miner_ids.to_vec() }

@@ -18,6 +18,8 @@ pub struct MinerFacts {
     /// Whether its maker's firmware takes the order.
     pub supported: bool,
     pub hashing: bool,
+    /// The curtailment run that wants it stopped.
+    pub held_by_run: Option<i64>,
 }
 
 /// The address of a miner that can be given this order.
@@ -27,6 +29,9 @@ pub(super) fn can_be_told(miner: &MinerFacts, order: &MinerOrder, force: bool) -
         return Err(MinerCommandError::Unsupported { order: order.name() });
     }
     let address = miner.address.ok_or(MinerCommandError::NoAddress)?;
+    if let (MinerOrder::Start | MinerOrder::Restart, Some(plan_id), false) = (order, miner.held_by_run, force) {
+        return Err(MinerCommandError::Held { plan_id });
+    }
     match order {
         MinerOrder::Shutdown if !miner.hashing && !force => Err(MinerCommandError::AlreadyThere { state: "shut down" }),
         MinerOrder::Start if miner.hashing && !force => Err(MinerCommandError::AlreadyThere { state: "running" }),

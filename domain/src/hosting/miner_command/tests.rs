@@ -7,7 +7,13 @@ use crate::hosting::miner_order::Pool;
 const RUN: Option<RunPart> = Some(RunPart { plan_id: 3, step: RunStep::Curtail });
 
 fn facts() -> MinerFacts {
-    MinerFacts { miner_id: 7, address: Some(IpAddr::from([127, 0, 0, 11])), supported: true, hashing: true }
+    MinerFacts {
+        miner_id: 7,
+        address: Some(IpAddr::from([127, 0, 0, 11])),
+        supported: true,
+        hashing: true,
+        held_by_run: None,
+    }
 }
 fn request(miner: MinerFacts, order: MinerOrder) -> MinerCommandCommand {
     MinerCommandCommand::Request {
@@ -84,6 +90,18 @@ fn a_miner_that_cannot_be_told_is_not_told() {
     given(vec![])
         .when(request(other_firmware, MinerOrder::SetFan { speed_percent: Some(80) }))
         .then_expect_error(MinerCommandError::Unsupported { order: "set_fan" });
+}
+
+#[test]
+fn a_miner_that_a_run_keeps_stopped_is_not_started_unless_forced() {
+    let held = MinerFacts { hashing: false, held_by_run: Some(3), ..facts() };
+    given(vec![]).when(request(held, MinerOrder::Start)).then_expect_error(MinerCommandError::Held { plan_id: 3 });
+    let MinerCommandCommand::Request { miner, order, requested_by, run, .. } = request(held, MinerOrder::Start) else {
+        panic!("not a request");
+    };
+    given(vec![])
+        .when(MinerCommandCommand::Request { miner, order, requested_by, run, force: true })
+        .then_expect_events(vec![requested(MinerOrder::Start)]);
 }
 
 #[test]
