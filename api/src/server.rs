@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
-use commands::gateways::alert_watch::AlertWatch;
+use commands::gateways::alert_watch::{self, AlertWatch};
 use commands::gateways::curtailment_clock::CurtailmentClock;
 use commands::gateways::gpu_server_clock::GpuServerClock;
 use commands::gateways::heartbeats::Heartbeats;
@@ -221,7 +221,8 @@ async fn check_end_of_log(storage: &Storage) -> Result<(), StartError> {
     let no_answer = |error| StartError::because("the log does not answer", &error);
     let handled = storage.log.reader_positions().await.map_err(no_answer)?;
     let head = storage.log.head().await.map_err(no_answer)?;
-    if let Some((reader, position)) = handled.into_iter().find(|(_, position)| *position > head) {
+    let of_log = |reader: &str| reader != alert_watch::READER;
+    if let Some((reader, position)) = handled.into_iter().find(|(name, position)| of_log(name) && *position > head) {
         let what = format!("{reader} has handled events up to {position}, but the log ends at {head}");
         return Err(StartError(format!("{what}: it is not whole")));
     }

@@ -26,7 +26,8 @@ use super::readings::{BatteryReadings, ReadingsFault, StoredReading};
 use crate::bus::CommandBus;
 use crate::holdups::{Holdups, Waiting};
 
-const READER: &str = "gateway:alert_watch";
+/// Under this name the log keeps how many readings were judged: not a position in the log, like those of other readers.
+pub const READER: &str = "gateway:alert_watch";
 const WAITING: Waiting = Waiting::Gateway("alert_watch");
 /// All that it does is one piece of work.
 const WORK: &str = "readings";
@@ -91,8 +92,9 @@ impl AlertWatch {
     pub async fn run(mut self, mut leading: watch::Receiver<bool>) {
         while leading.wait_for(|leading| *leading).await.is_ok() {
             if let Err(error) = self.lead(&leading).await {
-                tracing::warn!(%error, "the watch over devices pauses");
-                self.holdups.failed(WAITING, WORK);
+                if self.holdups.failed(WAITING, WORK) {
+                    tracing::warn!(%error, "the watch over devices pauses");
+                }
                 tokio::time::sleep(PAUSE_AFTER_FAULT).await;
             }
         }
