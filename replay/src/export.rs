@@ -129,14 +129,16 @@ pub async fn export(
         Some(moment) => moment.before(log.as_ref()).await?,
         None => 0,
     };
-    // Before the end is known: what came of the events that they have passed is then in front of it.
+    // Before the end is known: what came of the events that they have passed stands in front of it, unless an earlier end
+    // is asked for.
     let readers = log.reader_positions().await?;
     let through = match wanted.to {
         Some(moment) => moment.position(log.as_ref()).await?,
         None => log.head().await?,
     };
     let is_whole = wanted.full && after == 0 && wanted.event_type.is_none();
-    let causes = if is_whole { causes_of_later_events(log, through).await? } else { HashSet::new() };
+    let ends_early = is_whole && wanted.to.is_some();
+    let causes = if ends_early { causes_of_later_events(log, through).await? } else { HashSet::new() };
     let mut unfinished = None;
     let mut lines = Lines::begin(wanted, output)?;
     let filter = EventFilter { event_type: wanted.event_type.clone(), ..EventFilter::default() };
